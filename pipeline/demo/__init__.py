@@ -1,0 +1,1 @@
+"""The demo: a real neural network, served over HTTP, whose inputs really shift."""
