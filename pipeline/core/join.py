@@ -1,0 +1,293 @@
+"""The join of predictions with labels that come seconds or days later, the same whatever order the topics are read in.
+
+Every event has two times: its own, and its *effective* time, which is its own but not before the watermark of its
+partition at the place where it stands in the log. Both are functions of one partition's log alone. With ``P`` and
+``F`` the own and effective time of a prediction, ``L`` and ``E`` those of a label, ``H`` the label horizon and
+``A`` the early-label horizon::
+
+    a label joins a prediction of its key   when  E <= P + H   and   F <= E + A
+    a prediction repeats an earlier one     when  F <= P_earlier + H
+    of the labels that join, the greatest L wins; of equal ones the first in the log
+
+Rows are dropped once the joint watermark ``W`` (no later event has an effective time below it) is past ``P + H``, or
+``E + A`` for a label that waits. A dropped row could not have joined anything that comes later: a later label has
+``E >= W > P + H``, a later prediction ``F >= W > E + A``. So when rows are dropped, and how the two topics happen to
+interleave, changes nothing in the result.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import DriftlineError
+from pipeline.core.events import Int32s, Int64s, UInt8s, UInt64s
+from pipeline.core.kernels import join as kernels
+
+_FIRST_ROWS = 1 << 12
+_COMPACT_SHARE = 4  # rebuild when a quarter of the rows is free
+
+
+class StoreFullError(DriftlineError):
+    """The store holds as many rows as its limit allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinLimits:
+    """How long rows wait for each other, and how many there may be.
+
+    Attributes:
+        horizon_ms: how long after its prediction a label may come.
+        early_ms: how long a label waits for its prediction.
+        max_rows: rows at most; beyond it the store raises ``StoreFullError``.
+    """
+
+    horizon_ms: int
+    early_ms: int
+    max_rows: int = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What labels did to predictions, one row a (label, prediction) that could join.
+
+    Attributes:
+        timestamp_ms: int64[n], the prediction's time.
+        group: int32[n], the prediction's group.
+        segment_set: int32[n], the prediction's set of segments.
+        predicted: int64[n], the prediction's value.
+        labels: int32[n], how many labels more could join the prediction.
+        old_kind, new_kind: uint8[n], the label's kind before and after; ``NO_LABEL`` (255) where there was none.
+        old_value, new_value: int64[n], the label's value before and after.
+    """
+
+    timestamp_ms: Int64s
+    group: Int32s
+    segment_set: Int32s
+    predicted: Int64s
+    labels: Int32s
+    old_kind: UInt8s
+    new_kind: UInt8s
+    old_value: Int64s
+    new_value: Int64s
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.group)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """Labels that waited in vain.
+
+    Attributes:
+        model: int32[n].
+        effective_ms: int64[n], the moment they are counted at.
+    """
+
+    model: Int32s
+    effective_ms: Int64s
+
+
+NO_LABEL = kernels.NO_LABEL
+
+
+class JoinStore:
+    """The open predictions of one partition and the labels that wait for one."""
+
+    def __init__(self, limits: JoinLimits) -> None:
+        self._limits = limits
+        self._limits_ms = np.array([limits.horizon_ms, limits.early_ms], np.int64)
+        self._rows = np.zeros(_FIRST_ROWS, kernels.ROW)
+        self._table = np.full(2 * _FIRST_ROWS, kernels.EMPTY, np.int32)
+        self._used = 0
+
+    def __len__(self) -> int:
+        """Rows in use, those not yet reclaimed counted."""
+        return self._used
+
+    def insert_predictions(
+        self,
+        key: UInt64s,
+        timestamp_ms: Int64s,
+        effective_ms: Int64s,
+        group: Int32s,
+        segment_set: Int32s,
+        value: Int64s,
+    ) -> tuple[NDArray[np.bool_], Joined]:
+        """Insert n predictions in log order.
+
+        Args:
+            key: uint64[n, 2].
+            timestamp_ms: int64[n].
+            effective_ms: int64[n], see the module's rules.
+            group: int32[n].
+            segment_set: int32[n].
+            value: int64[n].
+
+        Returns:
+            Which rows were duplicates (bool[n]), and the predictions whose label was waiting already.
+
+        Raises:
+            StoreFullError: the limit of rows is reached.
+        """
+        count = len(timestamp_ms)
+        self._reserve(count)
+        duplicate = np.zeros(count, np.uint8)
+        changes = np.zeros(count, kernels.CHANGE)
+        self._used, changed = kernels.insert_predictions(
+            self._table,
+            self._rows,
+            self._used,
+            key,
+            timestamp_ms,
+            effective_ms,
+            group,
+            segment_set,
+            value,
+            self._limits_ms,
+            duplicate,
+            changes,
+        )
+        return duplicate.astype(bool), self._joined(changes[:changed])
+
+    def insert_labels(
+        self,
+        key: UInt64s,
+        timestamp_ms: Int64s,
+        effective_ms: Int64s,
+        model: Int32s,
+        kind: UInt8s,
+        value: Int64s,
+        *,
+        sequence: int,
+        final_ms: int,
+    ) -> Joined:
+        """Insert n labels in log order.
+
+        Args:
+            key: uint64[n, 2].
+            timestamp_ms: int64[n].
+            effective_ms: int64[n], see the module's rules.
+            model: int32[n].
+            kind: uint8[n], ``LabelKind``.
+            value: int64[n].
+            sequence: the first label's number in the partition's log.
+            final_ms: the joint watermark of the last ``sweep``.
+
+        Returns:
+            What the labels did to predictions.
+
+        Raises:
+            StoreFullError: the limit of rows is reached.
+        """
+        start, parts = 0, []
+        while start < len(timestamp_ms):
+            self._reserve(len(timestamp_ms) - start + 1)
+            changes = np.zeros(len(timestamp_ms) - start + 256, kernels.CHANGE)
+            before = start
+            start, self._used, changed = kernels.insert_labels(
+                self._table,
+                self._rows,
+                self._used,
+                start,
+                key,
+                timestamp_ms,
+                effective_ms,
+                model,
+                kind,
+                value,
+                sequence,
+                final_ms,
+                self._limits_ms,
+                changes,
+            )
+            if start == before:  # one key with a very long chain
+                self._reserve(len(self._rows))
+            parts.append(changes[:changed])
+        return self._joined(np.concatenate(parts) if parts else np.zeros(0, kernels.CHANGE))
+
+    def sweep(self, final_ms: int) -> Unmatched:
+        """Drop what no later event can join.
+
+        Args:
+            final_ms: the joint watermark: every later event has an effective time at or after it.
+
+        Returns:
+            The labels that never met a prediction; each is reported once.
+        """
+        rows = np.empty(self._used, np.int32)
+        free, count = kernels.sweep(self._rows, self._used, final_ms, self._limits_ms, rows)
+        lost = self._rows[rows[:count]]
+        unmatched = Unmatched(lost["group"].copy(), lost["label_effective_ms"].copy())
+        if free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
+            self._rebuild(self._rows[: self._used], len(self._rows))
+        return unmatched
+
+    def take_changed(self) -> NDArray[np.void]:
+        """The rows changed since the last call, to be written to the changelog.
+
+        Returns:
+            ROW[n], a copy.
+        """
+        changed = np.flatnonzero(self._rows["dirty"][: self._used])
+        rows = self._rows[changed]
+        self._rows["dirty"][changed] = 0
+        rows["dirty"] = 0
+        rows["next"] = kernels.EMPTY
+        return rows
+
+    def expiry_ms(self, rows: NDArray[np.void]) -> int:
+        """When the last of some rows can be forgotten: once the joint watermark is past this moment.
+
+        Args:
+            rows: ROW[n], n > 0, as ``take_changed`` gave them.
+        """
+        labelled = rows["label_kind"] != NO_LABEL
+        waits = np.where(labelled, rows["label_effective_ms"] + self._limits.early_ms, np.iinfo(np.int64).min)
+        predicted = rows["kind"] == kernels.PREDICTION
+        opens = np.where(predicted, rows["timestamp_ms"] + self._limits.horizon_ms, np.iinfo(np.int64).min)
+        return int(np.maximum(waits, opens).max())
+
+    def restore(self, parts: list[NDArray[np.void]]) -> None:
+        """Fill the empty store from changelog rows.
+
+        Args:
+            parts: what ``take_changed`` gave, in log order; a later row replaces an earlier one of the same identity.
+
+        Raises:
+            StoreFullError: more rows than the limit.
+        """
+        source = np.concatenate([np.zeros(0, kernels.ROW), *parts])
+        self._rebuild(source, len(source))
+
+    def _reserve(self, more: int) -> None:
+        needed = self._used + more
+        if needed <= len(self._rows):
+            return
+        if self._used >= self._limits.max_rows:
+            raise StoreFullError(
+                f"{self._used} open rows reach the limit: raise joiner.max_open_rows, or shorten windows.label_horizon"
+            )
+        self._rebuild(self._rows[: self._used], max(needed, 2 * len(self._rows)))
+
+    def _rebuild(self, source: NDArray[np.void], capacity: int) -> None:
+        rows = np.zeros(max(capacity, _FIRST_ROWS), kernels.ROW)
+        # Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask.
+        table = np.empty(1 << (2 * len(rows) - 1).bit_length(), np.int32)
+        self._used = kernels.relink(table, rows, source)
+        self._rows, self._table = rows, table
+
+    def _joined(self, changes: NDArray[np.void]) -> Joined:
+        rows = self._rows[changes["row"]]
+        return Joined(
+            timestamp_ms=rows["timestamp_ms"].copy(),
+            group=rows["group"].copy(),
+            segment_set=rows["segment_set"].copy(),
+            predicted=rows["value"].copy(),
+            labels=changes["labels"].copy(),
+            old_kind=changes["old_kind"].copy(),
+            new_kind=changes["new_kind"].copy(),
+            old_value=changes["old_value"].copy(),
+            new_value=changes["new_value"].copy(),
+        )
