@@ -58,6 +58,10 @@ def truth(predictions: list[Event], labels: list[Event]) -> tuple[dict[Any, Any]
     return result, duplicates, set(range(len(labels))) - matched
 
 
+def one(value: int, kind: Any) -> Any:
+    return np.array([value], kind)
+
+
 class Run:
     """The store fed event by event; keeps what it said about every prediction."""
 
@@ -80,7 +84,6 @@ class Run:
 
     def predict(self, event: Event) -> None:
         key = np.array([[event.key * 7919, event.key]], np.uint64)
-        one = lambda value, kind: np.array([value], kind)  # noqa: E731
         # The value carries the key, so that a joined row tells whose it is.
         duplicate, joined = self.store.insert_predictions(
             key,
@@ -99,7 +102,6 @@ class Run:
 
     def label(self, event: Event) -> None:
         key = np.array([[event.key * 7919, event.key]], np.uint64)
-        one = lambda value, kind: np.array([value], kind)  # noqa: E731
         joined = self.store.insert_labels(
             key,
             one(event.time, np.int64),
