@@ -1,0 +1,1 @@
+"""Mergeable accumulators: how rows become small exact states, one file a family."""
