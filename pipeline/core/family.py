@@ -103,6 +103,8 @@ class Family(Generic[S]):
         fold_predictions: predictions and their cells to a fresh state a touched cell; None where it folds none.
         fold_labels: contributions of labels and their cells to a fresh state a touched cell; None where it folds none.
         report: a merged state to its numbers; None where it has none. Tasks it does not speak of get an empty report.
+        needs_reference: whether ``fold_predictions`` leaves out groups whose reference is not known; the joiner keeps
+            their rows and folds them once it is.
     """
 
     name: str
@@ -111,3 +113,4 @@ class Family(Generic[S]):
     fold_predictions: FoldPredictions[S] | None = None
     fold_labels: FoldLabels[S] | None = None
     report: Callable[[S, Context], Report] | None = None
+    needs_reference: bool = False
