@@ -42,7 +42,7 @@ class DiskReader:
         fullest = -1.0
         for mount in self._mounts():
             name = f"disk.{name_part(mount.strip('/').replace('/', '_')) if mount != '/' else 'root'}"
-            usage = self._notices.attempt(f"{name}.used_bytes", partial(self._source.disk_usage, mount))
+            usage = self._notices.attempt(f"{name}.used_bytes", partial(self._usage, mount))
             if usage is None or usage.used + usage.free <= 0:
                 continue
             # As df does: what is reserved for root is neither used nor free to a server.
@@ -67,9 +67,12 @@ class DiskReader:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _usage(self, mount: str) -> Any:
+        return self._source.disk_usage(mount)
+
     def _mounts(self) -> list[str]:
         """One mount point a device, ``/`` first."""
-        partitions = self._notices.attempt("disk partitions", self._source.disk_partitions) or []
+        partitions = self._notices.attempt("disk partitions", lambda: self._source.disk_partitions()) or []
         mounts = ["/"]
         seen = {partition.device for partition in partitions if partition.mountpoint == "/"}
         for partition in partitions:

@@ -66,7 +66,8 @@ class Notices:
 
         Args:
             subject: what is read, for the log.
-            read: the reading; None means that the host has no such thing.
+            read: the reading, which also finds the function that reads: a platform's library may lack it. None means
+                that the host has no such thing.
             absent: the sentence for None.
 
         Returns:
