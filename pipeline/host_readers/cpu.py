@@ -42,7 +42,7 @@ class CpuReader:
         usage = self._usage_ratio()
         if usage is not None:
             metrics["cpu.usage_ratio"] = usage
-        loads = self._notices.attempt("cpu.load_1m", lambda: self._source.getloadavg())
+        loads = self._notices.attempt("cpu.load_1m", lambda: self._source.getloadavg())  # noqa: PLW0108 - the look-up may fail
         if loads is not None:
             metrics |= zip(("cpu.load_1m", "cpu.load_5m", "cpu.load_15m"), map(float, loads), strict=True)
         frequency = self._notices.attempt("cpu.frequency_hz", self._frequency_hz)
@@ -60,7 +60,7 @@ class CpuReader:
 
     def _usage_ratio(self) -> float | None:
         """The busy share of all processors' time since the last reading, 0 to 1."""
-        times = self._notices.attempt("cpu.usage_ratio", lambda: self._source.cpu_times())
+        times = self._notices.attempt("cpu.usage_ratio", lambda: self._source.cpu_times())  # noqa: PLW0108 - the look-up may fail
         if times is None:
             return None
         fields = times._asdict()

@@ -72,7 +72,7 @@ class DiskReader:
 
     def _mounts(self) -> list[str]:
         """One mount point a device, ``/`` first."""
-        partitions = self._notices.attempt("disk partitions", lambda: self._source.disk_partitions()) or []
+        partitions = self._notices.attempt("disk partitions", lambda: self._source.disk_partitions()) or []  # noqa: PLW0108 - the look-up may fail
         mounts = ["/"]
         seen = {partition.device for partition in partitions if partition.mountpoint == "/"}
         for partition in partitions:

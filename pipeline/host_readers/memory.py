@@ -29,7 +29,7 @@ class MemoryReader:
     def read(self, now_ms: float) -> dict[str, float]:
         """Read memory and swap once; see ``Reader.read``."""
         metrics: dict[str, float] = {}
-        memory = self._notices.attempt("memory.used_bytes", lambda: self._source.virtual_memory())
+        memory = self._notices.attempt("memory.used_bytes", lambda: self._source.virtual_memory())  # noqa: PLW0108 - the look-up may fail
         if memory is not None:
             used = memory.total - memory.available
             metrics["memory.used_bytes"] = float(used)
@@ -37,7 +37,7 @@ class MemoryReader:
             metrics["memory.total_bytes"] = float(memory.total)
             if memory.total > 0:
                 metrics["memory.used_ratio"] = used / memory.total
-        swap = self._notices.attempt("swap.used_bytes", lambda: self._source.swap_memory())
+        swap = self._notices.attempt("swap.used_bytes", lambda: self._source.swap_memory())  # noqa: PLW0108 - the look-up may fail
         if swap is not None:
             metrics["swap.used_bytes"] = float(swap.used)
             metrics["swap.total_bytes"] = float(swap.total)

@@ -73,7 +73,7 @@ class ProcessReader:
         """Read the watched processes once; see ``Reader.read``."""
         if not self._pids and not self._names:
             return {}
-        alive = self._notices.attempt("process list", lambda: self._source.pids())
+        alive = self._notices.attempt("process list", lambda: self._source.pids())  # noqa: PLW0108 - the look-up may fail
         if alive is None:
             return {}
         if now_ms >= self._rescan_at_ms:
