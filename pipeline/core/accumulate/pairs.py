@@ -1,0 +1,75 @@
+"""The pairs of rows and cells that one family counts in one fold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.core.events import Cells, FeatureTable, Int32s, Int64s, Task
+from pipeline.core.kernels.pairs import narrow_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of a place in what is counted and a cell, the cells numbered densely.
+
+    Attributes:
+        at: int32[m], the place of pair i.
+        cell: int32[m], the dense number of its cell.
+        cells: int32[u], the index into ``Cells`` of each dense number.
+    """
+
+    at: Int32s
+    cell: Int32s
+    cells: Int32s
+
+    def places(self) -> Int64s:
+        """The number of places a cell is paired with, int64[u]."""
+        return np.bincount(self.cell, minlength=len(self.cells))
+
+
+def all_pairs(cells: Cells) -> Pairs:
+    """Every pair as it stands; the place is the row.
+
+    Args:
+        cells: the pairs of a batch.
+
+    Returns:
+        The pairs.
+    """
+    return Pairs(cells.row, cells.cell, np.arange(len(cells), dtype=np.int32))
+
+
+def table_pairs(cells: Cells, table: FeatureTable, rows: int) -> Pairs:
+    """The pairs of the rows that a feature table holds.
+
+    Args:
+        cells: the pairs of a batch.
+        table: k rows of features.
+        rows: the rows of the batch.
+
+    Returns:
+        Pairs whose place is a row of the table.
+    """
+    position = np.full(rows, -1, np.int32)
+    position[table.rows] = np.arange(len(table.rows), dtype=np.int32)
+    return Pairs(*narrow_pairs(cells.row, cells.cell, position, len(cells)))
+
+
+def task_pairs(cells: Cells, speaks_of: Callable[[Task], bool]) -> Pairs:
+    """The pairs whose cell belongs to a model of certain tasks.
+
+    Args:
+        cells: the pairs of a batch.
+        speaks_of: whether a task's pairs are kept.
+
+    Returns:
+        Pairs whose place is the row.
+    """
+    by_group = np.array([speaks_of(group.task) for group in cells.groups] or [False])
+    wanted = by_group[cells.group]
+    if wanted.all():
+        return all_pairs(cells)
+    kept = wanted[cells.cell]
+    numbers = np.cumsum(wanted, dtype=np.int32) - np.int32(1)
+    return Pairs(cells.row[kept], numbers[cells.cell[kept]], np.flatnonzero(wanted).astype(np.int32))
