@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline.config import load_config
 from pipeline.demo.features import Image
-from pipeline.demo.model import NAME, Digits, load_data
+from pipeline.demo.model import Digits, load_data
+from pipeline.demo.settings import NAME
 from pipeline.demo.shift import shifted
 from pipeline.publisher import Publisher
 

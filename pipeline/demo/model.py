@@ -14,10 +14,6 @@ from sklearn.neural_network import MLPClassifier
 
 from pipeline.demo.features import Image
 
-NAME = "digits"
-VERSION = "1"
-TASK = "multiclass"
-
 _SEED = 7
 _HELD_OUT_SHARE = 0.4
 _LAYERS = (128, 64)

@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field
 
 from pipeline.config import load_config
 from pipeline.demo.features import SIDE, input_features
-from pipeline.demo.model import NAME, TASK, VERSION, Model, load_data, train
+from pipeline.demo.model import Model, load_data, train
+from pipeline.demo.settings import NAME, TASK, VERSION
 from pipeline.publisher import Publisher
 
 HOST = "127.0.0.1"

@@ -5,6 +5,11 @@ from pathlib import Path
 
 from pipeline.config import Config, load_config
 
+NAME = "digits"
+VERSION = "1"
+TASK = "multiclass"
+"""The monitored model, as its events name it."""
+
 DRIFT_RULE = "input-drift"
 ACCURACY_RULE = "accuracy-drop"
 HOST_RULE = "host-busy"

@@ -1,11 +1,11 @@
 """What the topics have shown so far: a small state that events are folded into and the screen is drawn from."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.demo.model import NAME
+from pipeline.demo.settings import NAME
 
 MIN_COVERAGE = 0.5
 """A window's accuracy joins the pre-shift mean once half of its labels are there."""
@@ -148,15 +148,14 @@ class State:
     @property
     def accuracy_before(self) -> float | None:
         """The accuracy over all labelled rows of windows that ended before the shift; None while there are none."""
-        healthy = [
-            window
-            for window in self.windows.values()
-            if window.accuracy is not None
-            and (window.coverage or 0.0) >= MIN_COVERAGE
-            and (self.shifted_at_ms is None or window.end_ms <= self.shifted_at_ms)
-        ]
-        labelled = sum(window.labelled for window in healthy)
-        return sum((w.accuracy or 0.0) * w.labelled for w in healthy) / labelled if labelled else None
+        shifted_at_ms = self.shifted_at_ms
+        return _accuracy(w for w in self.windows.values() if shifted_at_ms is None or w.end_ms <= shifted_at_ms)
+
+    @property
+    def accuracy_after(self) -> float | None:
+        """The accuracy over all labelled rows of windows that began after the shift; None while there are none."""
+        shifted_at_ms = self.shifted_at_ms
+        return _accuracy(w for w in self.windows.values() if shifted_at_ms is not None and w.start_ms >= shifted_at_ms)
 
     def _is_new(self, identity: str, state: str) -> bool:
         if (identity, state) in self._seen:
@@ -188,6 +187,16 @@ def _window(event: Mapping[str, Any]) -> Window:
         drift=drift,
         drifted=tuple(sorted(name for name, figures in drift.items() if figures.get("drifted"))),
     )
+
+
+def _accuracy(windows: Iterable[Window]) -> float | None:
+    judged = [
+        (window.accuracy, window.labelled)
+        for window in windows
+        if window.accuracy is not None and (window.coverage or 0.0) >= MIN_COVERAGE
+    ]
+    labelled = sum(count for _, count in judged)
+    return sum(accuracy * count for accuracy, count in judged) / labelled if labelled else None
 
 
 def _has_figures(drift: Mapping[str, Mapping[str, Any]]) -> bool:
