@@ -62,7 +62,9 @@ class ReactionApp(faust.App):  # type: ignore[misc]  # Faust ships no types
         Returns:
             What ``app.agent`` takes.
         """
-        return self.topic(self._config.kafka.topic(name), value_type=bytes, value_serializer="raw", key_serializer="raw")
+        return self.topic(
+            self._config.kafka.topic(name), value_type=bytes, value_serializer="raw", key_serializer="raw"
+        )
 
     def reaction(self, topic: str, name: str | None = None) -> Callable[[Handler], Handler]:
         """Register a reaction: a coroutine function that takes the decoded event.
