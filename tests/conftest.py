@@ -18,7 +18,7 @@ TEST_PARTITIONS = 2
 class Eventually(Protocol):
     """Calls a predicate until it gives something true, and returns that; fails the test after ``timeout_s``."""
 
-    def __call__(self, predicate: Callable[[], T], timeout_s: float = 20.0) -> T: ...
+    def __call__(self, predicate: Callable[[], T | None], timeout_s: float = 20.0) -> T: ...
 
 
 class MakeConfig(Protocol):
@@ -57,7 +57,7 @@ def make_config(broker: LocalBroker, topic_prefix: str) -> MakeConfig:
 
 @pytest.fixture
 def eventually() -> Eventually:
-    def wait(predicate: Callable[[], T], timeout_s: float = 20.0) -> T:
+    def wait(predicate: Callable[[], T | None], timeout_s: float = 20.0) -> T:
         deadline = time.monotonic() + timeout_s
         while True:
             value = predicate()
