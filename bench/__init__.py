@@ -1,0 +1,1 @@
+"""Benchmarks: ours beside a bare floor, in one run."""
