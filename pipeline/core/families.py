@@ -2,9 +2,31 @@
 
 from typing import Any
 
+from pipeline.core.accumulate.bins import Bins, fold_bins
+from pipeline.core.accumulate.confusion import Confusion, fold_confusion
+from pipeline.core.accumulate.errors import Errors, fold_errors
+from pipeline.core.accumulate.latency import Latency, fold_latency
+from pipeline.core.accumulate.moments import Moments, fold_moments
+from pipeline.core.accumulate.offsets import OffsetRanges
+from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
+from pipeline.core.metrics.classes import report_classes
+from pipeline.core.metrics.data_quality import report_data_quality
+from pipeline.core.metrics.drift import report_drift
+from pipeline.core.metrics.errors import report_errors
+from pipeline.core.metrics.latency import report_latency
+from pipeline.core.metrics.sets import report_sets
 
 __all__ = ["FAMILIES", "Context", "Family", "References", "Report", "State"]
 
-FAMILIES: tuple[Family[Any], ...] = ()
-"""Every family, in the order of their keys on the wire."""
+FAMILIES: tuple[Family[Any], ...] = (
+    Family("confusion", Confusion, Confusion.from_wire, fold_labels=fold_confusion, report=report_classes),
+    Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
+    Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
+    Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
+    Family("moments", Moments, Moments.from_wire, fold_predictions=fold_moments, report=report_data_quality),
+    Family("bins", Bins, Bins.from_wire, fold_predictions=fold_bins, report=report_drift),
+    # Folded through ``fold_offsets``: a batch's columns do not know the partition they came from.
+    Family("offsets", OffsetRanges, OffsetRanges.from_wire),
+)
+"""Every family, by its key on the wire."""

@@ -117,11 +117,13 @@ class ReferenceProfile:
     features: dict[str, FeatureProfile]
 
     def __post_init__(self) -> None:
-        """Refuse a profile whose counts do not add up.
+        """Refuse a profile without rows, or whose counts do not add up.
 
         Raises:
-            ValueError: a feature's counts are not the rows of the profile.
+            ValueError: there are no rows, or a feature's counts are not the rows of the profile.
         """
+        if self.rows < 1:
+            raise ValueError("a reference needs at least one row")
         for name, feature in self.features.items():
             if sum(feature.counts) != self.rows:
                 raise ValueError(f"feature {name!r}: counts add up to {sum(feature.counts)}, not to {self.rows} rows")
@@ -196,7 +198,7 @@ def build_profile(
         The profile.
 
     Raises:
-        ValueError: a column's length is not ``rows``.
+        ValueError: there are no rows, or a column's length is not ``rows``.
     """
     features = {}
     for name, column in columns.items():

@@ -97,7 +97,7 @@ class ExactSum:
             count: at least 1.
 
         Returns:
-            The double nearest to the exact root of a sum that is not negative.
+            The double nearest to the exact root of a sum that is not negative (one unit off at most below 2^-1022).
 
         Raises:
             OverflowError: the root is beyond the doubles.
