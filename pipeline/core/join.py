@@ -59,6 +59,7 @@ class Joined:
         labels: int32[n], how many labels more could join the prediction.
         old_kind, new_kind: uint8[n], the label's kind before and after; ``NO_LABEL`` (255) where there was none.
         old_value, new_value: int64[n], the label's value before and after.
+        sequence: int64[n], the place in the log of the label that the prediction has now.
     """
 
     timestamp_ms: Int64s
@@ -70,6 +71,7 @@ class Joined:
     new_kind: UInt8s
     old_value: Int64s
     new_value: Int64s
+    sequence: Int64s
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -160,7 +162,7 @@ class JoinStore:
         kind: UInt8s,
         value: Int64s,
         *,
-        sequence: int,
+        sequence: Int64s,
         final_ms: int,
     ) -> Joined:
         """Insert n labels in log order.
@@ -172,7 +174,7 @@ class JoinStore:
             model: int32[n].
             kind: uint8[n], ``LabelKind``.
             value: int64[n].
-            sequence: the first label's number in the partition's log.
+            sequence: int64[n], each label's place in the partition's log, rising.
             final_ms: the joint watermark of the last ``sweep``.
 
         Returns:
@@ -290,4 +292,5 @@ class JoinStore:
             new_kind=changes["new_kind"].copy(),
             old_value=changes["old_value"].copy(),
             new_value=changes["new_value"].copy(),
+            sequence=changes["sequence"].copy(),
         )

@@ -109,7 +109,7 @@ class Run:
             one(0, np.int32),
             one(0, np.uint8),
             one(event.value, np.int64),
-            sequence=self.labels_seen,
+            sequence=one(self.labels_seen, np.int64),
             final_ms=self.final,
         )
         self.labels_seen += 1
@@ -200,7 +200,7 @@ def test_batches_give_what_single_rows_give() -> None:
                 zeros32[part],
                 zeros32[part].astype(np.uint8),
                 zeros64[part],
-                sequence=start,
+                sequence=np.arange(count)[part],
                 final_ms=0,
             )
             labelled += int((joined.old_kind == NO_LABEL).sum())

@@ -51,6 +51,7 @@ CHANGE = np.dtype(
         ("new_kind", np.uint8),
         ("old_value", np.int64),
         ("new_value", np.int64),
+        ("sequence", np.int64),  # of the label that the prediction has now
     ],
     align=True,
 )
@@ -211,6 +212,7 @@ def insert_predictions(
             change["new_kind"] = row["label_kind"]
             change["old_value"] = 0
             change["new_value"] = row["label_value"]
+            change["sequence"] = row["label_sequence"]
             count += 1
         used += 1
     return used, count
@@ -258,8 +260,7 @@ def insert_labels(
         rows: ROW[c].
         used: rows in use.
         start: the first label to take; the others were taken by an earlier call.
-        key, timestamp_ms, effective_ms, model, kind, value: n labels.
-        sequence: the number of label 0 in the order of the log.
+        key, timestamp_ms, effective_ms, model, kind, value, sequence: n labels; the sequence rises along the log.
         final_ms: no prediction before this moment will come.
         limits_ms: int64[2], the label horizon and the early-label horizon.
         changes: CHANGE[m], out.
@@ -307,12 +308,13 @@ def insert_labels(
                         used += 1
                     row["label_timestamp_ms"] = timestamp_ms[i]
                     row["label_effective_ms"] = effective_ms[i]
-                    row["label_sequence"] = sequence + i
+                    row["label_sequence"] = sequence[i]
                     row["label_value"] = value[i]
                     row["label_kind"] = kind[i]
                     took = True
                 change["new_kind"] = row["label_kind"]
                 change["new_value"] = row["label_value"]
+                change["sequence"] = row["label_sequence"]
                 count += 1
             node = row["next"]
         if not took:
@@ -321,7 +323,7 @@ def insert_labels(
             row["effective_ms"] = effective_ms[i]
             row["label_timestamp_ms"] = timestamp_ms[i]
             row["label_effective_ms"] = effective_ms[i]
-            row["label_sequence"] = sequence + i
+            row["label_sequence"] = sequence[i]
             row["label_value"] = value[i]
             row["label_kind"] = kind[i]
             used += 1

@@ -1,0 +1,34 @@
+"""Dotted paths into events; ``*`` stands for any key, and keys may hold dots themselves (``drift.a.b.psi``)."""
+
+from collections.abc import Iterator, Mapping
+
+from pipeline.core.events import Json
+
+
+def find(value: Json, path: str) -> Iterator[tuple[str, Json]]:
+    """Everything a path leads to.
+
+    Args:
+        value: an event, or a part of one.
+        path: keys with dots between them.
+
+    Returns:
+        Pairs of the path with its stars filled in, and what stands there. A path that leads nowhere gives none.
+    """
+    if not path:
+        yield "", value
+        return
+    if not isinstance(value, Mapping):
+        return
+    head, _, rest = path.partition(".")
+    for key, inner in value.items():
+        if head == "*":
+            remainder = rest
+        elif path == key:
+            remainder = ""
+        elif path.startswith(key + "."):
+            remainder = path[len(key) + 1 :]
+        else:
+            continue
+        for found, leaf in find(inner, remainder):
+            yield (f"{key}.{found}" if found else key), leaf

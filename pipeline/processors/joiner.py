@@ -1,0 +1,381 @@
+"""The joiner: predictions meet their labels, and everything seen is folded into partials.
+
+One task owns partition p of ``predictions``, ``labels`` and ``resources``. What it sends and what it remembers depend
+on the logs of these three partitions alone (``pipeline.core.join`` says why), so any number of crashes and any
+interleaving give the same sums.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import orjson
+
+from pipeline.core.accumulate.counts import Counts, fold_counts
+from pipeline.core.accumulate.hosts import fold_resources
+from pipeline.core.accumulate.offsets import fold_offsets
+from pipeline.core.cells import build_cells, pick_rows
+from pipeline.core.codec import decode_labels, decode_predictions, decode_resources, encode_dead_letter
+from pipeline.core.events import (
+    NO_SEGMENT,
+    Cells,
+    DeadLetter,
+    FeatureColumn,
+    Flush,
+    Group,
+    Int32s,
+    Int64s,
+    Json,
+    Labels,
+    OutputRecord,
+    Predictions,
+    RecordBatch,
+    Resources,
+    Task,
+)
+from pipeline.core.families import FAMILIES
+from pipeline.core.join import Joined, JoinStore
+from pipeline.core.watermark import NEVER
+from pipeline.processors.joiner_config import JoinerSettings
+from pipeline.processors.joiner_state import JoinerState
+from pipeline.processors.labels import contributions
+from pipeline.processors.learning import WaitingRows
+from pipeline.processors.partials import COUNTS, Pending, Progress, progress_records, reference_record
+from pipeline.processors.references import TOPIC as REFERENCES
+from pipeline.processors.references import ReferenceBook, reference_key
+
+PREDICTIONS, LABELS, RESOURCES = "predictions", "labels", "resources"
+LEARNING_PARTITION = 0
+"""The partition whose first rows make a version's reference: ids are hashed, so they are a fair sample."""
+
+OFFSETS = "offsets"
+ROW_BITS = 20
+"""A label's place in the log is its offset and, in so many bits, its row inside the record."""
+
+STEP_MS = 60_000
+"""How far one topic may be read ahead of the other in event time while the other has more to read."""
+
+
+class Joiner:
+    """The processor; makes one task a partition."""
+
+    name = "joiner"
+    inputs = (PREDICTIONS, LABELS, RESOURCES)
+    tables = (REFERENCES,)
+
+    def __init__(self, settings: JoinerSettings, references: ReferenceBook) -> None:
+        self._settings = settings
+        self._references = references
+
+    def task(self, partition: int, partitions: Mapping[str, int]) -> "JoinerTask":
+        """Make the empty state machine of a partition.
+
+        Args:
+            partition: its number.
+            partitions: every topic's number of partitions.
+        """
+        return JoinerTask(self._settings, self._references, partition, partitions)
+
+    def on_table(self, topic: str, key: bytes, value: bytes | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """Take in a learned reference."""
+        if value is not None:
+            self._references.learn(value)
+
+
+class JoinerTask:
+    """The state machine of one partition."""
+
+    def __init__(
+        self, settings: JoinerSettings, references: ReferenceBook, partition: int, partitions: Mapping[str, int]
+    ) -> None:
+        self._settings = settings
+        self._references = references
+        self._partition = partition
+        self._partials_partitions = partitions["partials"]
+        self._partitions = partitions[PREDICTIONS]
+        self._state = JoinerState(settings)
+        self._pending = Pending()
+        self._dead: list[DeadLetter] = []
+        self._references_version = -1
+        self._read_ms: dict[str, int] = {}
+        self._started_ms: int | None = None
+        self._sent: Progress | None = None
+
+    @property
+    def _store(self) -> JoinStore:
+        return self._state.store
+
+    def restore(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Apply changelog entries in log order."""
+        self._state.restore(entries)
+
+    def process(self, batch: RecordBatch, now_ms: int) -> None:
+        """Take in records of one of the three inputs."""
+        self._begin(now_ms)
+        self._read_ms[batch.topic] = now_ms
+        if batch.topic == PREDICTIONS:
+            decoded = decode_predictions(batch)
+            self._predictions(batch, decoded.rows, now_ms)
+        elif batch.topic == LABELS:
+            decoded = decode_labels(batch)
+            self._labels(batch, decoded.rows, now_ms)
+        else:
+            decoded = decode_resources(batch)
+            self._resources(batch, decoded.rows, now_ms)
+        self._dead.extend(decoded.dead)
+
+    def flush(self, now_ms: int, at_end: frozenset[str]) -> Flush:
+        """Hand over partials, dead letters and state changes since the last flush."""
+        self._begin(now_ms)
+        self._advance_idle(now_ms, at_end)
+        outputs = list(self._learn())
+        outputs += self._announce()
+        progress = self._sweep()
+        outputs += self._pending.take()
+        if progress is not None and progress != self._sent:
+            outputs += progress_records(progress, self._partials_partitions)
+            self._sent = progress
+        outputs += [
+            OutputRecord("dead-letters", None, encode_dead_letter(letter), schema="dead_letter.v1")
+            for letter in self._dead
+        ]
+        self._dead = []
+        return Flush(outputs, list(self._state.changelog()))
+
+    def paused(self, at_end: frozenset[str]) -> frozenset[str]:
+        """The topic that is far ahead of the other in event time while the other has more to read."""
+        marks = self._state.watermarks
+        for ahead, behind in ((PREDICTIONS, LABELS), (LABELS, PREDICTIONS)):
+            if behind not in at_end and marks[ahead].newest_ms > marks[behind].newest_ms + STEP_MS:
+                return frozenset((ahead,))
+        return frozenset()
+
+    def stats(self) -> Mapping[str, float]:
+        """The size of the state."""
+        return {"open_rows": len(self._store), "waiting_rows": len(self._state.waiting)}
+
+    def _begin(self, now_ms: int) -> None:
+        if self._started_ms is None:
+            self._state.finish_restore()
+            self._started_ms = now_ms
+
+    # --- predictions ---------------------------------------------------------------------------------------------
+
+    def _predictions(self, batch: RecordBatch, rows: Predictions, now_ms: int) -> None:
+        time_ms = rows.timestamp_ms
+        mark = self._state.watermarks[PREDICTIONS]
+        kept = self._refuse_future(batch, rows.offset, rows.row, time_ms, now_ms)
+        watermark = mark.advance(time_ms[kept])
+        too_late = time_ms[kept] + self._settings.limits.horizon_ms < watermark
+        self._refuse(batch, rows.offset, rows.row, kept[too_late], "too_late", "its window is final already")
+        kept, watermark = kept[~too_late], watermark[~too_late]
+        time_ms = time_ms[kept]
+        state = self._state
+        group = state.groups.encode(rows.groups)[rows.group[kept]]
+        sets = state.segment_sets.encode([state.bounded(segments) for segments in rows.segment_sets])
+        segment_set = sets[rows.segment_set[kept]]
+        value, known = state.class_values(rows, kept)
+        if not known.all():
+            self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_classes is reached")
+            kept, group, segment_set, value = kept[known], group[known], segment_set[known], value[known]
+            time_ms, watermark = time_ms[known], watermark[known]
+        if not len(kept):
+            return
+        duplicate, joined = self._store.insert_predictions(
+            rows.key[kept], time_ms, np.maximum(time_ms, watermark), group, segment_set, value
+        )
+        cells = self._cells(group, segment_set, time_ms)
+        fresh = (~duplicate).astype(np.int64)
+        late = fresh * (time_ms < watermark)
+        counted = {"predictions": fresh, "duplicates": 1 - fresh, "late": late}
+        self._pending.absorb(COUNTS, fold_counts(cells, counted), cells)
+        offsets = fold_offsets(PREDICTIONS, self._partition, rows.offset[kept], cells)
+        self._pending.absorb(OFFSETS, offsets, cells)
+        if duplicate.any():
+            keep = ~duplicate
+            kept, group, segment_set, time_ms = kept[keep], group[keep], segment_set[keep], time_ms[keep]
+            cells = self._cells(group, segment_set, time_ms)
+        in_batch = pick_rows(cells, kept.astype(np.int32))
+        for family in FAMILIES:
+            if family.fold_predictions is not None:
+                self._pending.absorb(family.name, family.fold_predictions(rows, in_batch, self._references), cells)
+        self._keep_waiting(rows, kept, group, segment_set)
+        self._fold_joined(joined)
+
+    def _keep_waiting(self, rows: Predictions, kept: Int64s, group: Int32s, segment_set: Int32s) -> None:
+        """Keep the features of groups whose reference is not known yet."""
+        for table in rows.features:
+            if self._references.get(rows.groups[table.group]) is not None:
+                continue
+            place, in_kept, in_table = np.intersect1d(kept, table.rows, assume_unique=True, return_indices=True)
+            if not len(place):
+                continue
+            columns = {name: _select(column, in_table) for name, column in table.columns.items()}
+            overflow = self._state.waiting.add(
+                int(group[in_kept[0]]), rows.timestamp_ms[place], segment_set[in_kept], columns
+            )
+            self._count_unbinned(overflow)
+
+    def _count_unbinned(self, parts: Iterable[WaitingRows]) -> None:
+        for part in parts:
+            group = np.full(len(part), part.group, np.int32)
+            cells = self._cells(group, part.segment_set, part.timestamp_ms)
+            self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": None}), cells)
+
+    # --- labels --------------------------------------------------------------------------------------------------
+
+    def _labels(self, batch: RecordBatch, rows: Labels, now_ms: int) -> None:
+        state = self._state
+        kept = self._refuse_future(batch, rows.offset, rows.row, rows.timestamp_ms, now_ms)
+        value, known = state.label_values(rows, kept)
+        self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_classes is reached")
+        kept, value = kept[known], value[known]
+        if not len(kept):
+            return
+        time_ms = rows.timestamp_ms[kept]
+        watermark = state.watermarks[LABELS].advance(time_ms)
+        joined = self._store.insert_labels(
+            rows.key[kept],
+            time_ms,
+            np.maximum(time_ms, watermark),
+            state.models.encode(rows.models)[rows.model[kept]],
+            rows.kind[kept],
+            value,
+            sequence=rows.offset[kept] << ROW_BITS | rows.row[kept],
+            final_ms=state.final_ms,
+        )
+        self._fold_joined(joined)
+
+    def _fold_joined(self, joined: Joined) -> None:
+        """Count what labels did to predictions."""
+        if not len(joined):
+            return
+        part = contributions(joined, self._state.groups.values, self._state.classes, self._state.class_of_numbers)
+        cells = self._cells(
+            joined.group[part.source], joined.segment_set[part.source], joined.timestamp_ms[part.source]
+        )
+        self._pending.absorb(COUNTS, fold_counts(cells, part.counts), cells)
+        usable = part.usable[cells.row]
+        folded = Cells(
+            cells.row[usable], cells.cell[usable], cells.group, cells.segment, cells.pane_start_ms, cells.groups
+        )
+        for family in FAMILIES:
+            if family.fold_labels is not None:
+                self._pending.absorb(family.name, family.fold_labels(part.changes, folded), cells)
+        offsets = fold_offsets(LABELS, self._partition, part.sequence >> ROW_BITS, cells)
+        self._pending.absorb(OFFSETS, offsets, cells)
+
+    # --- resources -----------------------------------------------------------------------------------------------
+
+    def _resources(self, batch: RecordBatch, rows: Resources, now_ms: int) -> None:
+        whole = np.zeros(len(rows), np.int32)
+        kept = self._refuse_future(batch, rows.offset, whole, rows.timestamp_ms, now_ms)
+        watermark = self._state.watermarks[RESOURCES].advance(rows.timestamp_ms[kept])
+        late = rows.timestamp_ms[kept] < watermark
+        self._refuse(batch, rows.offset, whole, kept[late], "too_late", "its window is closed already")
+        self._pending.absorb_hosts(fold_resources(rows, kept[~late].astype(np.int32), self._settings.pane_ms))
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def _advance_idle(self, now_ms: int, at_end: frozenset[str]) -> None:
+        """A topic read to its end and quiet does not hold windows open: time itself moves its watermark."""
+        idle_ms = self._settings.idle_timeout_ms
+        for topic, mark in self._state.watermarks.items():
+            quiet_since_ms = self._read_ms.get(topic, self._started_ms or now_ms)
+            if topic in at_end and now_ms - quiet_since_ms >= idle_ms:
+                mark.idle_until(now_ms - idle_ms)
+
+    def _sweep(self) -> Progress | None:
+        """Give up what nothing can join any more, and say how far this partition has come, pane by pane."""
+        state, settings = self._state, self._settings
+        predictions_ms = state.watermarks[PREDICTIONS].value_ms
+        final_ms = min(predictions_ms, state.watermarks[LABELS].value_ms)
+        pane, horizon = settings.pane_ms, settings.limits.horizon_ms
+        if (final_ms - horizon) // pane > (state.final_ms - horizon) // pane:
+            state.final_ms = final_ms
+            unmatched = self._store.sweep(final_ms)
+            for model, effective_ms in zip(unmatched.model.tolist(), unmatched.effective_ms.tolist(), strict=True):
+                group = Group(state.models.values[model], "", Task.BINARY)
+                key = (group, NO_SEGMENT, effective_ms // pane * pane)
+                self._pending.merge(key, COUNTS, Counts({"unmatched_labels": 1}))
+            self._count_unbinned(state.waiting.forget_before(final_ms - horizon))
+        resources_ms = state.watermarks[RESOURCES].value_ms
+        if max(predictions_ms, resources_ms) < 0 and state.final_ms == NEVER:
+            return None
+        return Progress(
+            partition=self._partition,
+            partitions=self._partitions,
+            predictions_ms=predictions_ms // pane * pane,
+            final_ms=state.final_ms,
+            resources_ms=resources_ms // pane * pane,
+        )
+
+    # --- references ----------------------------------------------------------------------------------------------
+
+    def _learn(self) -> Iterable[OutputRecord]:
+        """On one partition: the profile of a version's first rows, once there are enough of them."""
+        state, settings = self._state, self._settings
+        if self._partition != LEARNING_PARTITION:
+            return
+        for group in state.waiting.groups() - state.learned:
+            names = state.groups.values[group]
+            if self._references.get(names) is not None:
+                continue
+            profile = state.waiting.learn(
+                group, names, settings.learn_rows, settings.reference_bins, settings.reference_max_categories
+            )
+            if profile is not None:
+                state.learned.add(group)
+                yield _reference_output(names, profile.to_json())
+
+    def _announce(self) -> Iterable[OutputRecord]:
+        """Fold rows whose reference has come; tell the monitor the profile before the first bins that need it."""
+        state = self._state
+        if self._references_version != self._references.version:
+            self._references_version = self._references.version
+            for code in state.waiting.groups():
+                if self._references.get(state.groups.values[code]) is not None:
+                    self._fold_waiting(code)
+        for code in range(len(state.groups.values)):
+            names = state.groups.values[code]
+            profile = None if code in state.announced else self._references.get(names)
+            if profile is not None:
+                state.announced.add(code)
+                yield reference_record(names, profile.to_json())
+
+    def _fold_waiting(self, code: int) -> None:
+        names = self._state.groups.values[code]
+        for part in self._state.waiting.take(code):
+            rows = part.as_predictions(names)
+            group = np.full(len(part), code, np.int32)
+            cells = self._cells(group, part.segment_set, part.timestamp_ms)
+            for family in FAMILIES:
+                if family.needs_reference and family.fold_predictions is not None:
+                    self._pending.absorb(family.name, family.fold_predictions(rows, cells, self._references), cells)
+
+    # --- shared --------------------------------------------------------------------------------------------------
+
+    def _cells(self, group: Int32s, segment_set: Int32s, timestamp_ms: Int64s) -> Cells:
+        state = self._state
+        return build_cells(
+            group, segment_set, timestamp_ms, self._settings.pane_ms, state.segment_sets.values, state.groups.values
+        )
+
+    def _refuse_future(self, batch: RecordBatch, offset: Int64s, row: Int32s, time_ms: Int64s, now_ms: int) -> Int64s:
+        """The rows that are not too far ahead: one bad clock must not close everyone's windows."""
+        future = time_ms > now_ms + self._settings.max_future_ms
+        if future.any():
+            detail = f"more than {self._settings.max_future_ms} ms ahead of the clock"
+            self._refuse(batch, offset, row, np.flatnonzero(future), "too_far_in_future", detail)
+        return np.flatnonzero(~future)
+
+    def _refuse(self, batch: RecordBatch, offset: Int64s, row: Int32s, rows: Int64s, reason: str, detail: str) -> None:
+        for index in rows.tolist():
+            self._dead.append(self._state.letter(batch, int(offset[index]), int(row[index]), reason, detail))
+
+
+def _reference_output(names: Group, profile: Json) -> OutputRecord:
+    return OutputRecord(REFERENCES, reference_key(names.model, names.model_version), orjson.dumps(profile))
+
+
+def _select(column: FeatureColumn, rows: Int64s) -> FeatureColumn:
+    return FeatureColumn(column.numbers[rows], None if column.codes is None else column.codes[rows], column.texts)

@@ -1,0 +1,85 @@
+"""What a label's arrival adds to its prediction's cells, and what a correction takes back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.dictionary import NO_CODE
+from pipeline.core.events import Float64s, Group, Int64s, LabelChanges, LabelKind, Task, UInt8s
+from pipeline.core.join import NO_LABEL, Joined
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """n signed contributions.
+
+    Attributes:
+        source: int64[n], the row of ``Joined`` each belongs to.
+        changes: predicted and label value, and the sign.
+        usable: bool[n], whether the label means something for the prediction's task.
+        counts: name to int64[n], what each contribution counts.
+        sequence: int64[n], the place in the log of the label that the prediction has now.
+    """
+
+    source: Int64s
+    changes: LabelChanges
+    usable: NDArray[np.bool_]
+    counts: dict[str, Int64s | None]
+    sequence: Int64s
+
+
+def contributions(
+    joined: Joined, groups: Sequence[Group], classes: Sequence[str], class_of_numbers: Callable[[Float64s], Int64s]
+) -> Contributions:
+    """Turn what labels did into signed contributions: the new label is added, the old one taken back.
+
+    A label that was passed over is added and taken back at once: only ``labels`` counts it.
+
+    Args:
+        joined: what labels did to n predictions.
+        groups: the groups by code.
+        classes: the class names by code.
+        class_of_numbers: the class codes of labels that came as numbers.
+
+    Returns:
+        n to 2n contributions.
+    """
+    old = np.flatnonzero(joined.old_kind != NO_LABEL)
+    source = np.concatenate([np.arange(len(joined), dtype=np.int64), old])
+    sign = np.ones(len(source), np.int64)
+    sign[len(joined) :] = -1
+    kind = np.concatenate([joined.new_kind, joined.old_kind[old]])
+    value = np.concatenate([joined.new_value, joined.old_value[old]])
+    task = np.array([group.task for group in groups], np.int64)[joined.group[source]]
+    label, usable = _resolve(task, kind, value, class_of_numbers)
+    more = np.zeros(len(source), np.int64)
+    more[: len(joined)] = joined.labels
+    return Contributions(
+        source,
+        LabelChanges(joined.predicted[source], label, sign, classes),
+        usable,
+        {"labels": more, "labelled": sign * usable, "mismatched": sign * ~usable},
+        joined.sequence[source],
+    )
+
+
+def _resolve(
+    task: Int64s, kind: UInt8s, value: Int64s, class_of_numbers: Callable[[Float64s], Int64s]
+) -> tuple[Int64s, NDArray[np.bool_]]:
+    """Label values in the coding of their predictions, and which of them fit the task."""
+    is_class = (task == Task.BINARY) | (task == Task.MULTICLASS)
+    number = kind == LabelKind.NUMBER
+    usable = (
+        (is_class & (kind == LabelKind.TEXT))
+        | (number & (task == Task.REGRESSION))
+        | ((kind == LabelKind.SET) & (task == Task.MULTILABEL))
+        | ((kind == LabelKind.GAINS) & (task == Task.RANKING))
+    )
+    named = np.flatnonzero(is_class & number)
+    if len(named):
+        value = value.copy()
+        value[named] = class_of_numbers(value[named].view(np.float64))
+        usable[named] = value[named] != NO_CODE
+    return value, usable
