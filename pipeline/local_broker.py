@@ -4,11 +4,8 @@ One process, broker and KRaft controller at once, bound to 127.0.0.1, for trying
 """
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -24,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline.broker_data import DataDir, open_data_dir
 from pipeline.core.errors import StartupError
 from pipeline.kafka_jars import Progress, kafka_classpath
+from pipeline.processes import tied_command
 
 DEFAULT_DATA_DIR = Path(".driftline/broker")
 MIN_HEAP_MB = 128
@@ -34,17 +32,6 @@ _STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 _PORT_ATTEMPTS = 3
 _TAIL_LINES = 15
-
-# Runs in the new process before Java takes its place: the kernel shall kill the broker when the thread that started it
-# is gone. The check after it covers a parent that died in between. Not a preexec_fn, which is unsafe beside threads.
-_LAUNCHER = f"""
-import ctypes, os, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +245,7 @@ def _spawn(command: list[str], log_file: Path) -> tuple[subprocess.Popen[bytes],
         try:
             with log_file.open("wb") as log:
                 process = subprocess.Popen(  # noqa: S603 - our own Java with our own arguments
-                    [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command],
+                    tied_command(command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
