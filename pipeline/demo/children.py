@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -15,19 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.core.errors import StartupError
+from pipeline.processes import tied_command
 
 _STOP_TIMEOUT_S = 15.0
 _TAIL_LINES = 15
-
-# The kernel shall end a child whose parent is gone, after a kill -9 too; elsewhere than on Linux only a clean end does.
-_LAUNCHER = f"""
-import ctypes, os, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)})
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
 
 
 @dataclass(slots=True)
@@ -118,7 +108,7 @@ class Children:
         log = self._log_directory / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own Python with our own arguments
-                [sys.executable, "-c", _LAUNCHER, str(os.getpid()), *arguments],
+                tied_command([sys.executable, *arguments], signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if speaks else output,
                 stderr=output,

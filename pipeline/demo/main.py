@@ -2,14 +2,11 @@
 
 import contextlib
 import shutil
-import signal
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +29,7 @@ from pipeline.demo.state import State
 from pipeline.demo.summary import print_summary
 from pipeline.demo.verdict import judge
 from pipeline.local_broker import BrokerOptions, LocalBroker
+from pipeline.processes import Stopped, stop_on_signals
 from pipeline.topics import create_topics
 
 DEFAULT_DATA_DIR = Path(".driftline/demo")
@@ -98,11 +96,11 @@ def run_demo(
         console.print(f"[dim]setup[/] {line}", highlight=False)
 
     try:
-        with _termination_as_interrupt(), LocalBroker(options, tell) as broker:
+        with stop_on_signals(), LocalBroker(options, tell) as broker:
             config = write_config(directory, broker.bootstrap_servers, _free_port())
             create_topics(config)
             return _run(Setting(console, directory, config), make_plan(duration_s))
-    except KeyboardInterrupt:
+    except Stopped:
         console.print(f"Stopped before the end; everything is shut down. Logs: {directory / 'logs'}", soft_wrap=True)
         return 1
     finally:
@@ -178,17 +176,3 @@ def _wait_for(url: str, child: Child) -> None:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the demo the way Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
