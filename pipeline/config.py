@@ -181,7 +181,7 @@ class WorkerConfig(Section):
 class HostAgentConfig(Section):
     """The host agent: how often it reads and which processes it watches."""
 
-    host: str | None = None
+    host: str | None = Field(None, min_length=1, max_length=128)
     interval: DurationMs = 5_000
     pids: tuple[int, ...] = ()
     process_names: tuple[str, ...] = ()

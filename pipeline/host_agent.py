@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from types import FrameType
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import psutil
 import pynvml
 
 from pipeline.config import Config, HostAgentConfig
+from pipeline.core.codec.limits import MAX_METRICS
 from pipeline.host_readers.cpu import CpuReader
 from pipeline.host_readers.disk import DiskReader
 from pipeline.host_readers.gpu import GpuReader
@@ -125,14 +127,17 @@ class HostAgent:
             now_ms: a clock that never jumps, in milliseconds.
 
         Returns:
-            Metric names to finite numbers, in base units; what cannot be read is absent.
+            Metric names to finite numbers, in base units; what cannot be read is absent. Of more than an event may
+            carry, the first remain.
         """
         metrics: dict[str, float] = {}
         for name, reader in self._readers.items():
             values = self._notices.attempt(f"{name} metrics", partial(reader.read, now_ms))
             # Some sensors answer with NaN, which an event cannot carry.
             metrics |= {metric: value for metric, value in (values or {}).items() if math.isfinite(value)}
-        return metrics
+        if len(metrics) > MAX_METRICS:
+            self._notices.say("further metrics", f"of {len(metrics)} an event carries the first {MAX_METRICS}")
+        return dict(islice(metrics.items(), MAX_METRICS))
 
     def publish_once(self) -> None:
         """Read everything and publish it as one event; nothing readable publishes nothing."""

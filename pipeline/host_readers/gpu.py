@@ -15,7 +15,7 @@ from pipeline.host_readers.reader import Notices, name_part
 
 # Finding the driver again costs a library load, so a host without one is asked rarely.
 _RETRY_MS = 60_000
-_PROCESSES_MAX = 64
+_PROCESSES_MAX = 32
 # After these a handle is worth nothing: NVML has to be started again.
 _LOST = (
     NVMLError_DriverNotLoaded,
