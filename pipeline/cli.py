@@ -109,10 +109,12 @@ def host_agent(
     bootstrap_servers: Servers = None,
     pid: Annotated[list[int] | None, typer.Option(help="A process to watch; may be given several times.")] = None,
     process_name: Annotated[list[str] | None, typer.Option(help="Processes to watch by name; likewise.")] = None,
+    interval: Annotated[str | None, typer.Option(help="How often to read, e.g. 5s.")] = None,
+    host: Annotated[str | None, typer.Option(help="This machine's name in the events, before its own.")] = None,
 ) -> None:
     """Publish this machine's CPU, memory, GPU and process readings."""
     watched = {"pids": tuple(pid) if pid else None, "process_names": tuple(process_name) if process_name else None}
-    loaded = _load(config, bootstrap_servers, host_agent=watched)
+    loaded = _load(config, bootstrap_servers, host_agent={**watched, "interval": interval, "host": host})
     from pipeline.host_agent import run_host_agent
 
     _end(run_host_agent(loaded))
