@@ -46,6 +46,11 @@ class Findings:
     rows: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether every row is valid and nothing went to the dead letters."""
+        return not self.faults and not self.rows["dead-letters"]
+
     def add_fault(self, message: Message, problem: str) -> None:
         """Note a fault with its place.
 

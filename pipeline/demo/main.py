@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, ConfigFault, StartupError
+from pipeline.demo.check import check_events
 from pipeline.demo.children import Child, Children
 from pipeline.demo.feed import Feed
 from pipeline.demo.screen import make_screen
@@ -123,9 +124,12 @@ def _run(setting: Setting, plan: Plan) -> int:
         )
         with Feed(setting.config, state) as feed:
             counts = _watch(setting.console, state, feed, children, client, plan)
+    # Everything is stopped but Kafka: what lies on the topics now is all there is.
+    findings = check_events(setting.config)
     verdict = judge(state)
-    print_summary(setting.console, state, counts, verdict, logs)
-    return 0 if verdict.is_kept else 1
+    print_summary(setting.console, state, counts, verdict, findings)
+    setting.console.print(f"Logs: {logs}", highlight=False, soft_wrap=True)
+    return 0 if verdict.is_kept and findings.is_clean else 1
 
 
 def _start_services(setting: Setting, children: Children) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.demo.feed import INPUTS, OUTPUTS
-from pipeline.demo.state import Arrival, State, Window
+from pipeline.demo.state import Arrival, State, Window, is_number
 
 WINDOWS_SHOWN = 7
 ALERTS_SHOWN = 5
@@ -237,7 +237,7 @@ def _drift_table(state: State) -> Table:
     )
     newest = _ordered(state)[-1:]
     drifted = [(name, window.drift[name]) for window in newest for name in window.drifted]
-    methods = sorted({method for _, figures in drifted for method, value in figures.items() if _is_number(value)})
+    methods = sorted({method for _, figures in drifted for method, value in figures.items() if is_number(value)})
     for method in methods:
         table.add_column(method, justify="right")
     for name, figures in drifted[:FEATURES_SHOWN]:
@@ -299,7 +299,3 @@ def _ordered(state: State) -> Sequence[Window]:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value * 100:.1f}%"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.demo.settings import NAME
+from pipeline.demo.settings import NAME, VERSION
 
 MIN_COVERAGE = 0.5
 """A window's accuracy joins the pre-shift mean once half of its labels are there."""
@@ -164,7 +164,7 @@ class State:
         return True
 
     def _apply_window(self, event: Mapping[str, Any]) -> None:
-        if event["model"] != NAME or event["segment"]:
+        if (event["model"], event["model_version"], event["segment"]) != (NAME, VERSION, ""):
             return
         known = self.windows.get(event["window_start_ms"])
         if known is None or event["revision"] >= known.revision:
@@ -200,6 +200,9 @@ def _accuracy(windows: Iterable[Window]) -> float | None:
 
 
 def _has_figures(drift: Mapping[str, Mapping[str, Any]]) -> bool:
-    return any(
-        value is not None for figures in drift.values() for method, value in figures.items() if method != "drifted"
-    )
+    return any(is_number(value) for figures in drift.values() for value in figures.values())
+
+
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a number; true and false are none."""
+    return isinstance(value, float | int) and not isinstance(value, bool)

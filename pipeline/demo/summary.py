@@ -1,18 +1,19 @@
 """The end of the run in words: what went in, what came out, what was promised and when it came."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from pipeline.demo.check import Findings
 from pipeline.demo.state import State
 from pipeline.demo.verdict import Verdict
 
 
 def print_summary(
-    console: Console, state: State, counts: Mapping[str, Any], verdict: Verdict, log_directory: Path
+    console: Console, state: State, counts: Mapping[str, Any], verdict: Verdict, findings: Findings
 ) -> None:
     """Print the summary.
 
@@ -21,22 +22,30 @@ def print_summary(
         state: everything read from the topics.
         counts: what the client counted itself.
         verdict: what was promised and what came.
-        log_directory: where the children's logs lie.
+        findings: how the events stand against their schemas.
     """
     console.print()
     console.print(_accounts(state, counts))
     console.print()
     console.print(_promises(verdict))
     for text in verdict.false_alarms:
-        console.print(f"[bold red]False alarm[/], {text}", highlight=False)
-    dead = state.topics.get("dead-letters")
-    if dead is not None:
-        console.print(f"[bold red]{dead.records} records of dead letters[/]: nothing the demo sends should be one")
-    console.print(f"Logs: {log_directory}", highlight=False, soft_wrap=True)
-    if verdict.is_kept:
+        console.print(f"[bold red]False alarm[/], {escape(text)}", highlight=False)
+    _print_findings(console, findings)
+    if verdict.is_kept and findings.is_clean:
         console.print("[bold green]The shift was seen, the alerts fired, the retrain trigger is out.[/]")
     else:
         console.print("[bold red]The demo did not keep its promises.[/]")
+
+
+def _print_findings(console: Console, findings: Findings) -> None:
+    rows = ", ".join(f"{name} {count:,}" for name, count in findings.rows.items() if count)
+    console.print(f"\nEvents held against schemas/: {rows}", highlight=False)
+    if findings.rows["dead-letters"]:
+        console.print("[bold red]Rows went to the dead letters[/]: nothing the demo sends should")
+    if findings.faults:
+        console.print("[bold red]Some break their schema:[/]")
+    for fault in findings.faults:
+        console.print(f"  {escape(fault)}", highlight=False, soft_wrap=True)
 
 
 def _accounts(state: State, counts: Mapping[str, Any]) -> Table:
@@ -58,7 +67,7 @@ def _promises(verdict: Verdict) -> Table:
     table = Table("promised", "came", "as", title="After the shift", title_justify="left")
     for promise in verdict.promises:
         came = "[bold red]never[/]" if promise.after_s is None else f"[green]{promise.after_s:.1f} s after the shift[/]"
-        table.add_row(promise.what, came, promise.summary)
+        table.add_row(promise.what, came, escape(promise.summary))
     return table
 
 
