@@ -1,0 +1,338 @@
+"""``predictions`` records to columns."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from pipeline.core.codec import limits
+from pipeline.core.codec.columns import Codes, class_codes, join_keys, joined, optional_floats
+from pipeline.core.codec.features import FeatureCollector
+from pipeline.core.codec.names import hash_members, label_set, ranking
+from pipeline.core.codec.parse import BatchLayout
+from pipeline.core.codec.records import RecordReader
+from pipeline.core.codec.rows import prediction_event, segment_text
+from pipeline.core.codec.shapes import (
+    Digest,
+    Embedding,
+    FeatureValue,
+    Latency,
+    Name,
+    PredictionEvent,
+    Principal,
+    Probability,
+    SegmentName,
+    SegmentValue,
+    TaskName,
+    Timestamp,
+    Version,
+)
+from pipeline.core.errors import BadEventError
+from pipeline.core.events import Decoded, Float64s, Group, Int32s, Int64s, Predictions, RecordBatch, Task
+
+_TASKS = {task.name.lower(): task for task in Task}
+_CLASS_TYPES = frozenset({str, int, bool})
+_TYPES = {
+    Task.BINARY: _CLASS_TYPES,
+    Task.MULTICLASS: _CLASS_TYPES,
+    Task.MULTILABEL: frozenset({list}),
+    Task.REGRESSION: frozenset({int, float}),
+    Task.RANKING: frozenset({list}),
+}
+_CLASSES, _LABELS, _NUMBER, _ITEMS = range(4)
+_CODING = {
+    Task.BINARY: _CLASSES,
+    Task.MULTICLASS: _CLASSES,
+    Task.MULTILABEL: _LABELS,
+    Task.REGRESSION: _NUMBER,
+    Task.RANKING: _ITEMS,
+}
+_EVENT_DECODER = msgspec.json.Decoder(PredictionEvent)
+_BEYOND = 2.0**63
+
+GroupKey = tuple[str, str, str, type]
+
+
+class _PredictionColumns(msgspec.Struct, gc=False):
+    """A ``prediction.v1`` record in the columnar layout, as the publisher writes it; other forms go row by row."""
+
+    n: Annotated[int, Meta(ge=1, le=limits.MAX_BATCH_ROWS)]
+    prediction_id: list[Name]
+    model: Name | list[Name]
+    model_version: Version | list[Version]
+    timestamp_ms: Timestamp | list[Timestamp]
+    task: TaskName
+    prediction: Any
+    score: Probability | list[Probability | None] | None = None
+    latency_ms: Latency | list[Latency | None] | None = None
+    features: Annotated[dict[Name, FeatureValue | list[FeatureValue]], Meta(max_length=limits.MAX_FEATURES)] | None = (
+        None
+    )
+    segments: (
+        Annotated[dict[SegmentName, SegmentValue | list[SegmentValue]], Meta(max_length=limits.MAX_SEGMENTS)] | None
+    ) = None
+    scores: (
+        Annotated[dict[Name, Probability | list[Probability | None] | None], Meta(max_length=limits.MAX_SCORES)] | None
+    ) = None
+    embedding: list[Embedding | None] | None = None
+    principal: Principal | list[Principal | None] | None = None
+    input_digest: Digest | list[Digest | None] | None = None
+
+
+_COLUMNS_DECODER = msgspec.json.Decoder(_PredictionColumns)
+
+
+def decode_predictions(batch: RecordBatch) -> Decoded:
+    """Decode the records of one partition of ``predictions``.
+
+    Args:
+        batch: the records.
+
+    Returns:
+        ``Predictions`` with the good rows in log order, and a dead letter for each bad row or record.
+    """
+    sink = _PredictionSink()
+    dead = RecordReader(batch, sink).read()
+    return Decoded(sink.finish(), dead)
+
+
+def _group_of(key: GroupKey) -> Group:
+    model, version, task_name, kind = key
+    task = _TASKS[task_name]
+    if kind not in _TYPES[task]:
+        raise BadEventError("wrong_type", "the prediction does not suit the task")
+    return Group(model, version, task)
+
+
+def _segment_set(texts: tuple[str | None, ...]) -> tuple[str, ...]:
+    return tuple(sorted(text for text in texts if text is not None))
+
+
+def _segment_texts(name: str, values: Iterable[object]) -> list[str | None]:
+    return [None if value is None else f"{name}={segment_text(value)}" for value in values]
+
+
+def _per_row(column: Any, n: int) -> list[Any]:
+    return column if isinstance(column, list) else [column] * n
+
+
+def _lengths_fit(columns: Any, n: int) -> bool:
+    for field in PredictionEvent.__struct_fields__:
+        column = getattr(columns, field)
+        parts = column.values() if isinstance(column, dict) else (column,)
+        if any(isinstance(part, list) and len(part) != n for part in parts):
+            return False
+    return True
+
+
+def _optional_column(column: Sequence[float | None] | float | None, n: int) -> Float64s:
+    if isinstance(column, list):
+        return optional_floats(column)
+    return np.full(n, np.nan if column is None else column, np.float64)
+
+
+class _PredictionSink:
+    """Collects predictions; see ``records.Sink``."""
+
+    event = "prediction.v1"
+    layout = BatchLayout(
+        fields=PredictionEvent.__struct_fields__,
+        maps={
+            "features": limits.MAX_FEATURES,
+            "segments": limits.MAX_SEGMENTS,
+            "scores": limits.MAX_SCORES,
+        },
+        array="prediction_id",
+    )
+    read = staticmethod(_EVENT_DECODER.decode)
+    check = staticmethod(prediction_event)
+
+    def __init__(self) -> None:
+        self._groups: Codes[GroupKey, Group] = Codes(_group_of)
+        self._classes = class_codes()
+        self._segment_sets: Codes[tuple[str | None, ...], tuple[str, ...]] = Codes(_segment_set)
+        self._segment_sets.code(())
+        self._features = FeatureCollector()
+        self._size = 0
+        self._ids: list[str] = []
+        self._offset: list[Int64s] = []
+        self._row: list[Int32s] = []
+        self._timestamp_ms: list[Int64s] = []
+        self._group: list[Int64s] = []
+        self._value: list[Int64s] = []
+        self._score: list[Float64s] = []
+        self._latency_ms: list[Float64s] = []
+        self._segment_set: list[Int64s] = []
+
+    def add_events(self, events: Sequence[PredictionEvent], offsets: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """Append rows, or name those whose prediction the types alone cannot judge."""
+        if not events:
+            return []
+        keys = [(event.model, event.model_version, event.task, event.prediction.__class__) for event in events]
+        try:
+            group = self._groups.encode(keys)
+        except BadEventError:
+            return [index for index, key in enumerate(keys) if key[3] not in _TYPES[_TASKS[key[2]]]]
+        try:
+            value = self._values(group, [event.prediction for event in events])
+        except BadEventError:
+            return [index for index, key in enumerate(keys) if key[3] is list]
+        segments = [event.segments for event in events]
+        if any(segments):
+            texts = [
+                tuple(f"{k}={segment_text(v)}" for k, v in (one or {}).items() if v is not None) for one in segments
+            ]
+            segment_set = self._segment_sets.encode(texts)
+        else:
+            segment_set = np.zeros(len(events), np.int64)
+        features = [event.features for event in events]
+        if any(features):
+            self._add_features(group, features)
+        self._append(
+            ids=[event.prediction_id for event in events],
+            offset=np.array(offsets, np.int64),
+            row=np.array(rows, np.int32),
+            timestamp_ms=np.array([event.timestamp_ms for event in events], np.int64),
+            group=group,
+            value=value,
+            score=optional_floats([event.score for event in events]),
+            latency_ms=optional_floats([event.latency_ms for event in events]),
+            segment_set=segment_set,
+        )
+        return []
+
+    def add_columns(self, value: bytes, offset: int) -> bool:
+        """Append a columnar record whose columns are all plain."""
+        columns = _COLUMNS_DECODER.decode(value)
+        n = columns.n
+        if not _lengths_fit(columns, n):
+            return False
+        try:
+            values = self._coded(_CODING[_TASKS[columns.task]], _per_row(columns.prediction, n))
+        except (BadEventError, TypeError, OverflowError):
+            return False
+        # Which type stands for the task's own: the values have just been found to suit it.
+        kind = next(iter(_TYPES[_TASKS[columns.task]]))
+        if isinstance(columns.model, str) and isinstance(columns.model_version, str):
+            code = self._groups.code((columns.model, columns.model_version, columns.task, kind))
+            group = np.full(n, code, np.int64)
+        else:
+            versions = zip(_per_row(columns.model, n), _per_row(columns.model_version, n), strict=True)
+            group = self._groups.encode([(model, version, columns.task, kind) for model, version in versions])
+        if columns.features:
+            self._add_feature_columns(group, {name: _per_row(one, n) for name, one in columns.features.items()})
+        self._append(
+            ids=columns.prediction_id,
+            offset=np.full(n, offset, np.int64),
+            row=np.arange(n, dtype=np.int32),
+            timestamp_ms=np.array(_per_row(columns.timestamp_ms, n), np.int64),
+            group=group,
+            value=values,
+            score=_optional_column(columns.score, n),
+            latency_ms=_optional_column(columns.latency_ms, n),
+            segment_set=self._segment_column(columns.segments, n),
+        )
+        return True
+
+    def finish(self) -> Predictions:
+        """The columns of everything that was added."""
+        groups = self._groups.names
+        models = list(dict.fromkeys(group.model for group in groups))
+        place = {model: index for index, model in enumerate(models)}
+        group = joined(self._group, np.int32)
+        model = np.array([place[one.model] for one in groups], np.int32)[group]
+        return Predictions(
+            offset=joined(self._offset, np.int64),
+            row=joined(self._row, np.int32),
+            key=join_keys(self._ids, model, models),
+            timestamp_ms=joined(self._timestamp_ms, np.int64),
+            group=group,
+            value=joined(self._value, np.int64),
+            score=joined(self._score, np.float64),
+            latency_ms=joined(self._latency_ms, np.float64),
+            segment_set=joined(self._segment_set, np.int32),
+            groups=groups,
+            classes=self._classes.names,
+            segment_sets=self._segment_sets.names,
+            features=self._features.tables(),
+        )
+
+    def _append(
+        self,
+        *,
+        ids: list[str],
+        offset: Int64s,
+        row: Int32s,
+        timestamp_ms: Int64s,
+        group: Int64s,
+        value: Int64s,
+        score: Float64s,
+        latency_ms: Float64s,
+        segment_set: Int64s,
+    ) -> None:
+        self._size += len(ids)
+        self._ids += ids
+        self._offset.append(offset)
+        self._row.append(row)
+        self._timestamp_ms.append(timestamp_ms)
+        self._group.append(group)
+        self._value.append(value)
+        self._score.append(score)
+        self._latency_ms.append(latency_ms)
+        self._segment_set.append(segment_set)
+
+    def _values(self, group: Int64s, predictions: list[Any]) -> Int64s:
+        codings = np.array([_CODING[one.task] for one in self._groups.names])
+        used = set(codings[np.flatnonzero(np.bincount(group))].tolist())
+        if len(used) == 1:
+            return self._coded(used.pop(), predictions)
+        value = np.empty(len(predictions), np.int64)
+        for coding in used:
+            rows = np.flatnonzero(codings[group] == coding)
+            value[rows] = self._coded(coding, [predictions[row] for row in rows])
+        return value
+
+    def _coded(self, coding: int, predictions: list[Any]) -> Int64s:
+        if coding == _CLASSES:
+            return self._classes.encode(predictions)
+        if coding == _NUMBER:
+            if not set(map(type, predictions)) <= _TYPES[Task.REGRESSION]:
+                raise BadEventError("wrong_type", "a regression's prediction must be a number")
+            numbers = np.array(predictions, np.float64)
+            if not bool((np.abs(numbers) < _BEYOND).all()):
+                raise BadEventError("out_of_range", "a prediction lies beyond 64 bits")
+            return numbers.view(np.int64)
+        if not set(map(type, predictions)) <= _TYPES[Task.RANKING]:
+            raise BadEventError("wrong_type", "a prediction of several members must be an array")
+        if max(map(len, predictions)) > limits.MAX_MEMBERS:
+            raise BadEventError("too_many", "a prediction has too many members")
+        canonical = label_set if coding == _LABELS else ranking
+        return hash_members(list(map(canonical, predictions)))
+
+    def _segment_column(self, segments: dict[str, Any] | None, n: int) -> Int64s:
+        if not segments:
+            return np.zeros(n, np.int64)
+        texts = [
+            _segment_texts(name, column if isinstance(column, list) else (column,)) for name, column in segments.items()
+        ]
+        if not any(isinstance(column, list) for column in segments.values()):
+            return np.full(n, self._segment_sets.code(tuple(one[0] for one in texts)), np.int64)
+        shared = [one if len(one) == n else one * n for one in texts]
+        return self._segment_sets.encode(list(zip(*shared, strict=True)))
+
+    def _add_features(self, group: Int64s, features: list[Any]) -> None:
+        carrying = np.array([bool(one) for one in features])
+        for code in np.unique(group[carrying]).tolist():
+            rows = np.flatnonzero(carrying & (group == code)).astype(np.int32)
+            self._features.add_rows(code, rows + np.int32(self._size), [features[row] for row in rows])
+
+    def _add_feature_columns(self, group: Int64s, columns: dict[str, list[Any]]) -> None:
+        codes = np.unique(group).tolist()
+        for code in codes:
+            rows = np.flatnonzero(group == code).astype(np.int32)
+            own = columns
+            if len(codes) > 1:
+                own = {name: [column[row] for row in rows] for name, column in columns.items()}
+            self._features.add_columns(code, rows + np.int32(self._size), own)
