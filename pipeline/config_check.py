@@ -4,13 +4,14 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaException, Producer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from pipeline.config import DEFAULT_PATH, Config, load_config
+from pipeline.config import DEFAULT_PATH, Config, DurationMs, load_config
+from pipeline.core.durations import format_duration
 from pipeline.core.errors import ConfigError, ConfigFault
 
 _MASK = "****"
@@ -69,20 +70,33 @@ def effective_values(config: Config) -> list[str]:
         One ``place = value`` a line, values as JSON; secrets are masked.
     """
     lines: list[str] = []
-    _flatten("", config.model_dump(by_alias=True), lines)
+    _flatten("", config, lines)
     return lines
 
 
 def _flatten(place: str, value: Any, lines: list[str]) -> None:
-    tables = isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
+    if isinstance(value, BaseModel):
+        value = _keys(value)
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             _flatten(f"{place}.{key}" if place else str(key), item, lines)
-    elif tables:
+    elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
         for index, item in enumerate(value):
             _flatten(f"{place}[{index}]", item, lines)
     else:
         lines.append(f"{place} = {_shown(place, value)}")
+
+
+def _keys(section: BaseModel) -> dict[str, Any]:
+    """A section's keys as the file names them, durations as the file writes them."""
+    keys: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        is_duration = get_args(DurationMs)[1] in field.metadata
+        keys[field.alias or name] = format_duration(value) if is_duration else value
+    for name, value in (section.model_extra or {}).items():
+        keys[f'"{name}"'] = value
+    return keys
 
 
 def _shown(place: str, value: Any) -> str:
