@@ -1,0 +1,51 @@
+# Everything a fresh machine needs: Python 3.11 or later, and this file. `make` alone lists the targets.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint demo bench
+
+help:
+	@echo "make demo [DURATION=60s]  watch a real neural network being monitored on a real Apache Kafka"
+	@echo "make test                 linters, types, layers and the whole test suite"
+	@echo "make lint                 linters, types and layers alone"
+	@echo "make bench                events per second of the join and window job, beside a bare consume loop"
+	@echo "make venv                 set up $(VENV) for development"
+
+# A virtual environment that was cut off while it was made is made anew.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Driftline needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# Installed again only when the requirements change: the project itself is installed as a link.
+$(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing Driftline for development into $(VENV)"
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing Driftline into $(VENV)"
+	$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+venv: $(VENV)/.dev
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+demo: $(VENV)/.demo
+	$(BIN)/driftline demo $(if $(DURATION),--duration $(DURATION))
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
