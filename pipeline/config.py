@@ -176,6 +176,7 @@ class WorkerConfig(Section):
     roles: tuple[Literal["joiner", "monitor", "reactions"], ...] = ("joiner", "monitor", "reactions")
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=0, le=65_535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class HostAgentConfig(Section):
@@ -192,7 +193,7 @@ class HostAgentConfig(Section):
 class WebhookConfig(Section):
     """A URL that gets each alert or trigger as a JSON POST; headers may hold secrets and are never logged."""
 
-    url: str = Field(pattern=r"^https?://")
+    url: str = Field(pattern=r"^https?://[^/\s]+")
     events: tuple[Literal["alerts", "retrain-triggers"], ...] = ("alerts", "retrain-triggers")
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     timeout: DurationMs = 10_000
@@ -200,11 +201,12 @@ class WebhookConfig(Section):
 
 
 class ReactionsConfig(Section):
-    """What happens with alerts and triggers."""
+    """What happens with alerts and triggers; ``modules`` are imported at the start to register reactions of your own."""
 
     log: bool = True
     webhooks: tuple[WebhookConfig, ...] = ()
     commit_interval_ms: int = Field(1_000, ge=10)
+    modules: tuple[str, ...] = ()
 
 
 class Config(BaseSettings):
