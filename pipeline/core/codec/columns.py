@@ -60,7 +60,7 @@ class Codes(Generic[KeyT, NameT]):
             return np.fromiter(map(self._of_key.__getitem__, keys), np.int64, len(keys))
         except KeyError:
             # All distinct names are found before any gets a code: a bad one leaves no trace.
-            fresh = {key: self._name_of(key) for key in keys if key not in self._of_key}
+            fresh = {key: self._name_of(key) for key in dict.fromkeys(keys) if key not in self._of_key}
             for key, name in fresh.items():
                 self._of_key[key] = self._of_name.setdefault(name, len(self._of_name))
             return np.fromiter(map(self._of_key.__getitem__, keys), np.int64, len(keys))

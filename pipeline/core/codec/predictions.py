@@ -175,10 +175,7 @@ class _PredictionSink:
             group = self._groups.encode(keys)
         except BadEventError:
             return [index for index, key in enumerate(keys) if key[3] not in _TYPES[_TASKS[key[2]]]]
-        try:
-            value = self._values(group, [event.prediction for event in events])
-        except BadEventError:
-            return [index for index, key in enumerate(keys) if key[3] is list]
+        value = self._values(group, [event.prediction for event in events])
         segments = [event.segments for event in events]
         if any(segments):
             texts = [

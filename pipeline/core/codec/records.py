@@ -93,7 +93,8 @@ class RecordReader(Generic[EventT]):
         fates = {index: self._checked(values[index], offsets[index]) for index in sorted(again)}
         kept = [index for index in range(len(events)) if index not in again or fates[index] is not None]
         chosen = [fates.get(index) or events[index] for index in kept]
-        sink.add_events(chosen, [offsets[index] for index in kept], [0] * len(kept))
+        if sink.add_events(chosen, [offsets[index] for index in kept], [0] * len(kept)):
+            raise AssertionError("a checked event is never in doubt")
 
     def _read_one_by_one(self, values: list[bytes], offsets: list[int]) -> tuple[list[bytes], list[int], list[EventT]]:
         good = [
@@ -195,8 +196,8 @@ def record_runs(batch: RecordBatch, event: str, dead: list[DeadLetter]) -> Itera
         except BadEventError as error:
             dead.append(dead_letter(batch, batch.offsets[index], error, value or b""))
         if value is None and layout is not None:
-            layout, error = None, BadEventError("null_record", "the record has no value")
-            dead.append(dead_letter(batch, batch.offsets[index], error, b""))
+            layout, fault = None, BadEventError("null_record", "the record has no value")
+            dead.append(dead_letter(batch, batch.offsets[index], fault, b""))
         layouts.append(layout)
     for known, indexes in groupby(range(len(layouts)), key=layouts.__getitem__):
         if known is not None:

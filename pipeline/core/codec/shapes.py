@@ -29,7 +29,8 @@ SegmentValue: TypeAlias = ClassInteger | SegmentText | bool | None
 Principal: TypeAlias = Annotated[str, Meta(max_length=limits.MAX_PRINCIPAL_CHARS)]
 Digest: TypeAlias = Annotated[str, Meta(max_length=limits.MAX_DIGEST_CHARS)]
 Embedding: TypeAlias = Annotated[list[Number], Meta(max_length=limits.MAX_EMBEDDING)]
-Members: TypeAlias = Annotated[list[ClassInteger | Name | bool], Meta(max_length=limits.MAX_MEMBERS)]
+# Booleans are labels but no items, so an array with one is left to the checks.
+Members: TypeAlias = Annotated[list[ClassInteger | Name], Meta(max_length=limits.MAX_MEMBERS)]
 Gains: TypeAlias = Annotated[dict[Name, ClassFloat], Meta(max_length=limits.MAX_MEMBERS)]
 
 
