@@ -1,0 +1,107 @@
+"""Restoring state: a changelog partition read to the end that was there when nobody else could write to it any more."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from pipeline.config import Config
+from pipeline.core.errors import RetriableError
+from pipeline.engine.kafka import CALL_TIMEOUT_S, kafka_error, reaction, reader_properties
+from pipeline.processors.processor import PartitionTask
+
+_POLL_S = 0.1
+_BATCH = 10_000
+
+
+def end_offsets(admin: AdminClient, places: list[TopicPartition], spec: Any = None) -> dict[tuple[str, int], int]:
+    """Ask the partition leaders where their logs end (or begin), open transactions included.
+
+    Args:
+        admin: a client.
+        places: topics and partitions.
+        spec: another place in the log, ``OffsetSpec.earliest()``.
+
+    Returns:
+        Offsets by topic and partition.
+
+    Raises:
+        RetriableError: no answer in time.
+        StartupError: the topic is gone or not ours to read.
+    """
+    asked = {place: spec or OffsetSpec.latest() for place in places}
+    try:
+        # Uncommitted on purpose: a read_committed question is answered with the last *stable* offset, which a
+        # transaction that is still being finished holds back.
+        futures = admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=CALL_TIMEOUT_S
+        )
+        return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
+    except KafkaException as exception:
+        raise reaction(kafka_error(exception), "asking for offsets") from exception
+
+
+class ChangelogReader:
+    """Reads the changelog partitions of new tasks.
+
+    A partition is restored when the reader's position has passed ``end``, the log's end with open transactions counted
+    in. Its position moves over transaction markers and aborted records too, though none of them is handed out: the
+    event at the end of the partition carries it. So trailing markers do not make the restore wait for a record that
+    never comes; and the event alone does not end it early, because it also comes at the last stable offset, in front of
+    a transaction that a dead or fenced predecessor has left open. That one resolves when the predecessor's name is
+    taken up again, or after ``transaction_timeout``.
+
+    Args:
+        config: the configuration.
+        processor: the processor's name.
+    """
+
+    def __init__(self, config: Config, processor: str) -> None:
+        self._topic = config.kafka.topic(f"{processor}-changelog")
+        self._properties = reader_properties(config, processor, queue_kbytes=65_536)
+
+    def restore(
+        self, tasks: Mapping[int, PartitionTask], ends: Mapping[int, int], keep_going: Callable[[int, int], bool]
+    ) -> dict[int, int] | None:
+        """Feed each task its changelog partition.
+
+        Args:
+            tasks: fresh tasks by partition.
+            ends: the offset to pass, by partition.
+            keep_going: called at least every 100 ms with records read so far and partitions still to do; false stops.
+
+        Returns:
+            The number of records by partition; None when it was stopped.
+
+        Raises:
+            RetriableError: the broker failed in a way that librdkafka does not cure by itself.
+            StartupError: the topic is gone or not ours to read.
+        """
+        counts = dict.fromkeys(tasks, 0)
+        left = {partition: end for partition, end in ends.items() if end > 0}
+        if not left:
+            return counts
+        consumer = Consumer(self._properties)
+        try:
+            consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in left])
+            while left:
+                if not keep_going(sum(counts.values()), len(left)):
+                    return None
+                entries: dict[int, list[tuple[bytes, bytes | None]]] = {}
+                for message in consumer.consume(_BATCH, _POLL_S):
+                    error, partition = message.error(), int(message.partition() or 0)
+                    if error is None:
+                        entries.setdefault(partition, []).append((message.key() or b"", message.value()))
+                    elif error.code() == error._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
+                        if int(message.offset() or 0) >= left.get(partition, 0):
+                            left.pop(partition, None)
+                    elif not error.retriable():
+                        failure = reaction(error, f"restoring from {self._topic!r}")
+                        raise failure if not error.fatal() else RetriableError(str(failure))
+                for partition, records in entries.items():
+                    tasks[partition].restore(records)
+                    counts[partition] += len(records)
+        finally:
+            consumer.close()
+        return counts

@@ -1,0 +1,67 @@
+"""What a runner tells about itself: an immutable snapshot, safe to read from any thread."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+State: TypeAlias = Literal["starting", "restoring", "running", "stopping", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Totals since the runner was made.
+
+    Attributes:
+        records: input records processed.
+        outputs: records committed to output topics, dead letters included.
+        dead_letters: records committed to ``dead-letters``.
+        changelog_records: state changes committed.
+        restored_records: changelog records read back.
+        commits: committed transactions.
+        aborts: aborted transactions, each followed by a restore.
+        rebalances: assignments received.
+        rejoins: times both clients were closed and made anew, after a fencing or a long outage.
+    """
+
+    records: int = 0
+    outputs: int = 0
+    dead_letters: int = 0
+    changelog_records: int = 0
+    restored_records: int = 0
+    commits: int = 0
+    aborts: int = 0
+    rebalances: int = 0
+    rejoins: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatus:
+    """A snapshot of a runner.
+
+    Attributes:
+        processor: its processor's name.
+        state: what it is doing; ``starting`` also while it waits for the broker or for its first partitions.
+        partitions: the assigned partition numbers.
+        lag: records behind the end by ``topic-partition``; a partition that was never fetched is absent.
+        at_end: the ``topic-partition`` that are read to their end.
+        paused: the ``topic-partition`` held back by the processor.
+        restore_records: changelog records read in the restore under way, 0 outside one.
+        restore_partitions_left: partitions not yet restored.
+        last_commit_ms: the wall clock of the last commit; None before the first.
+        last_error: the last error and what was done, or None.
+        counters: totals.
+        tasks: each partition's figures, see ``PartitionTask.stats``.
+    """
+
+    processor: str
+    state: State = "starting"
+    partitions: tuple[int, ...] = ()
+    lag: Mapping[str, int] = field(default_factory=dict)
+    at_end: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
+    restore_records: int = 0
+    restore_partitions_left: int = 0
+    last_commit_ms: int | None = None
+    last_error: str | None = None
+    counters: Counters = Counters()
+    tasks: Mapping[int, Mapping[str, float]] = field(default_factory=dict)

@@ -1,0 +1,134 @@
+"""One transaction a commit: outputs, state changes and input offsets become visible together or not at all."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from pipeline.config import Config
+from pipeline.core.events import OutputRecord
+from pipeline.engine.kafka import CALL_TIMEOUT_S, kafka_error, log, producer_properties, reaction
+
+_T = TypeVar("_T")
+_MAX_BACKOFF_S = 2.0
+
+
+class Transactions:
+    """The transactional producer of one processor.
+
+    Args:
+        config: the configuration.
+        processor: the processor's name, part of the transactional id.
+        wait: sleeps for some seconds; true when the runner was asked to stop meanwhile.
+    """
+
+    def __init__(self, config: Config, processor: str, wait: Callable[[float], bool]) -> None:
+        self._prefix = config.kafka.topic_prefix
+        self._max_retries = config.engine.max_retries
+        self._wait = wait
+        self._producer = Producer(producer_properties(config, processor))
+        self._open = False
+
+    def start(self) -> None:
+        """Fence every older producer of this name: its open transaction is aborted, its prepared one completed.
+
+        Raises:
+            RetriableError: the broker did not answer in time.
+            FencedError: a younger producer of this name did the same to us.
+            StartupError: the broker refuses.
+        """
+        self._call("opening the transactional producer", self._producer.init_transactions)
+
+    def commit(
+        self,
+        changelog: Iterable[tuple[str, int, bytes, bytes | None]],
+        outputs: Iterable[OutputRecord],
+        offsets: Sequence[TopicPartition],
+        group: Any,
+    ) -> None:
+        """Write everything in one transaction.
+
+        Args:
+            changelog: topic, partition, key and value of each state change.
+            outputs: the records for the output topics.
+            offsets: the next offset to read of each input partition; never empty, because the group coordinator checks
+                our generation when it takes them, and that check is what keeps a zombie from committing.
+            group: the consumer's group metadata.
+
+        Raises:
+            RetriableError: nothing was committed; ``abort`` must follow.
+            FencedError: another worker took over; this producer is of no more use.
+            StartupError: the broker refuses for a reason that only a person can mend.
+        """
+        if not offsets:
+            raise ValueError("a transaction without offsets would not be checked against the group's generation")
+        produce = self._producer.produce
+        self._open = True
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as exception:
+            raise reaction(kafka_error(exception), "beginning a transaction") from exception
+        for topic, partition, key, value in changelog:
+            self._produce(produce, self._prefix + topic, value, key, partition)
+        for record in outputs:
+            extra: dict[str, Any] = {}
+            if record.schema is not None:
+                extra["headers"] = [("schema", record.schema.encode())]
+            self._produce(produce, self._prefix + record.topic, record.value, record.key, record.partition, **extra)
+        self._call("sending offsets", self._producer.send_offsets_to_transaction, offsets, group)
+        self._call("committing", self._producer.commit_transaction)
+        self._open = False
+
+    def abort(self) -> None:
+        """Abort the open transaction, if there is one.
+
+        Raises:
+            RetriableError: the broker did not answer: throw this producer away.
+            FencedError: the same, because it was fenced.
+            StartupError: the broker refuses.
+        """
+        if self._open:
+            self._call("aborting", self._producer.abort_transaction)
+            self._open = False
+
+    def close(self) -> None:
+        """Drop what is unsent. An open transaction is aborted by the next ``start`` or by its timeout."""
+        self._producer.purge()
+
+    def _produce(
+        self,
+        produce: Callable[..., None],
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int | None,
+        **extra: Any,
+    ) -> None:
+        if partition is not None:
+            extra["partition"] = partition
+        while True:
+            try:
+                produce(topic, value, key, **extra)
+            except BufferError:
+                # The queue is full: let librdkafka send. A broker that stays away ends this through message timeouts.
+                self._producer.poll(0.1)
+            except KafkaException as exception:
+                size = len(value or b"") + len(key or b"")
+                raise reaction(kafka_error(exception), f"producing {size:,} bytes to {topic!r}") from exception
+            else:
+                return
+
+    def _call(self, doing: str, function: Callable[..., _T], *args: Any) -> _T:
+        """Call the broker; try again while librdkafka says that helps, up to the configured number of times."""
+        attempt = 0
+        while True:
+            try:
+                return function(*args, CALL_TIMEOUT_S)
+            except KafkaException as exception:
+                error = kafka_error(exception)
+                attempt += 1
+                if not error.retriable() or attempt > self._max_retries:
+                    raise reaction(error, doing) from exception
+                log.warning("%s: %s, trying again (%d of %d)", doing, error.str(), attempt, self._max_retries)
+                if self._wait(min(0.05 * 2**attempt, _MAX_BACKOFF_S)):
+                    raise reaction(error, doing) from exception
