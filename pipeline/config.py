@@ -201,7 +201,7 @@ class WebhookConfig(Section):
 
 
 class ReactionsConfig(Section):
-    """What happens with alerts and triggers; ``modules`` are imported at the start to register reactions of your own."""
+    """What happens with alerts and triggers; ``modules`` are imported at the start: they hold your own reactions."""
 
     log: bool = True
     webhooks: tuple[WebhookConfig, ...] = ()

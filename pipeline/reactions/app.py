@@ -12,19 +12,19 @@ from pipeline.config import Config
 from pipeline.core.errors import ConfigError, ConfigFault
 from pipeline.reactions.reaction import Handler, Outcome, RetryPolicy, TopicReactions
 from pipeline.reactions.security import make_credentials
-from pipeline.reactions.transport import Transport
+from pipeline.reactions.transport import Consumer, Transport
 
 REACTION_TOPICS = ("alerts", "retrain-triggers", "retrain-verdicts", "window-metrics", "host-metrics")
 """The topics that can be reacted to: all outputs but the dead letters."""
 
 
-class _Boot(BootStrategy):  # type: ignore[misc]  # Faust ships no types
+class _Boot(BootStrategy):
     """Faust's web server stays off: the worker has an endpoint of its own."""
 
     enable_web = False
 
 
-class ReactionApp(faust.App):  # type: ignore[misc]  # Faust ships no types
+class ReactionApp(faust.App):
     """A Faust app that knows Driftline's topics.
 
     ``@app.reaction("alerts")`` registers a reaction that runs at least once. Plain ``@app.agent(app.events("alerts"))``
@@ -33,23 +33,25 @@ class ReactionApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     Args:
         config: the configuration.
         on_outcome: told after every reaction.
-        services: what the worker process hosts beside the agents; started before them, stopped after them.
         policy: how often a reaction is tried again.
+
+    Attributes:
+        hosted: what the process runs beside the agents; started before them, stopped after them.
     """
 
     BootStrategy = _Boot
+    mundane_level = "debug"
 
     def __init__(
         self,
         config: Config,
         on_outcome: Outcome,
-        services: Iterable[ServiceT] = (),
         policy: RetryPolicy | None = None,
     ) -> None:
         self._config = config
         self._on_outcome = on_outcome
         self._policy = policy
-        self._hosted = tuple(services)
+        self.hosted: tuple[ServiceT, ...] = ()
         self._reactions: dict[str, TopicReactions] = {}
         super().__init__(config.kafka.topic("driftline-reactions"), **_settings(config))
 
@@ -87,7 +89,7 @@ class ReactionApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             raise ValueError(f"no reactions to {topic!r}: choose one of {', '.join(REACTION_TOPICS)}")
 
         def register(handler: Handler) -> Handler:
-            self._reactions_to(topic).add(name or getattr(handler, "__name__", "reaction"), handler)
+            self._reactions_to(topic).add(name or str(getattr(handler, "__name__", "reaction")), handler)
             return handler
 
         return register
@@ -100,6 +102,23 @@ class ReactionApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             self.agent(self.events(topic), name=f"driftline.{topic}")(reactions.run)
         return reactions
 
+    def status(self) -> dict[str, Any]:
+        """What the reaction plane is doing.
+
+        Returns:
+            ``state`` (``starting``, ``rebalancing`` or ``running``), ``partitions`` by ``topic-partition``,
+            ``uncommitted`` deliveries and ``last_commit_ms`` (epoch milliseconds or None).
+        """
+        consumer = self._consumer
+        if not isinstance(consumer, Consumer) or not consumer.is_ready:
+            return {"state": "starting", "partitions": [], "uncommitted": 0, "last_commit_ms": None}
+        return {
+            "state": "running" if self.flow_control.is_active() else "rebalancing",
+            "partitions": sorted(f"{tp.topic}-{tp.partition}" for tp in consumer.assignment()),
+            "uncommitted": consumer.deliveries.pending(),
+            "last_commit_ms": consumer.last_commit_ms,
+        }
+
     async def on_first_start(self) -> None:
         """Faust makes a data directory for its tables here; there are none."""
 
@@ -109,7 +128,7 @@ class ReactionApp(faust.App):  # type: ignore[misc]  # Faust ships no types
         Returns:
             The services to start, in order.
         """
-        return (*self._hosted, *super().on_init_dependencies())
+        return (*self.hosted, *super().on_init_dependencies())
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)

@@ -51,7 +51,7 @@ class RetryPolicy:
         Returns:
             Seconds.
         """
-        full_ms = min(self.max_pause_ms, self.first_pause_ms * 2 ** min(attempt - 1, 30))
+        full_ms = min(self.max_pause_ms, self.first_pause_ms << min(attempt - 1, 30))
         return full_ms / 1000 * random.uniform(0.5, 1)  # noqa: S311 - spreads retries, guards nothing
 
 

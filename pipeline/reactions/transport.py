@@ -7,9 +7,9 @@ delivery, and commits up to the first delivery that is not acknowledged yet. Gap
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from time import monotonic
 from typing import Any
 
 import aiokafka
@@ -84,12 +84,14 @@ class Deliveries:
         return sum(len(messages) for messages in self._handed_out.values())
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs the aiokafka consumer: committed records only, and a broker that is away is waited for."""
+
+    mundane_level = "debug"
 
     async def on_start(self) -> None:
         """Start the consumer, again and again until the broker answers."""
-        self.time_started = monotonic()
+        self.time_started = time.monotonic()
         while not self.should_stop:
             consumer = self._create_consumer(loop=self.thread_loop)
             try:
@@ -146,8 +148,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Fa
         return True
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types
-    """Hands records to the agents and commits in the order of delivery."""
+class Consumer(driver.Consumer):
+    """Hands records to the agents and commits in the order of delivery.
+
+    Attributes:
+        deliveries: what was handed out and is not committed.
+        last_commit_ms: the wall clock of the last commit; None before the first.
+        is_ready: whether it has been given partitions once, and may ask for what they hold.
+    """
+
+    mundane_level = "debug"
+    last_commit_ms: int | None = None
+    is_ready: bool = False
 
     def __init__(self, transport: Any, callback: Callable[[Message], Awaitable[None]], **options: Any) -> None:
         self.deliveries = Deliveries()
@@ -175,10 +187,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types
         Returns:
             Whether this call acknowledged it.
         """
-        if not self.app.flow_control.is_active():
-            shared = len(self.app.topics._tp_index[message.tp]) > 1  # noqa: SLF001 - Faust offers no other way to ask
-            if shared or not message.tracked:
-                return False
+        if not self.app.flow_control.is_active() and (self._is_shared(message) or not message.tracked):
+            return False
         with ack_lock:
             if message.acked:
                 return False
@@ -186,6 +196,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types
             self._unacked_messages.discard(message)
         notify(self._waiting_for_ack)
         return True
+
+    def _is_shared(self, message: Message) -> bool:
+        return sum(message.topic in channel.topics for channel in self.app.topics) > 1
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - the base class fixes this signature
         """Commit every partition up to its first unacknowledged delivery.
@@ -208,13 +221,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types
         if not await self._commit(offsets):
             return False
         self.deliveries.committed(offsets)
+        self.last_commit_ms = time.time_ns() // 1_000_000
         self.app.monitor.on_tp_commit(offsets)
         return True
 
     async def wait_empty(self) -> None:
         """Give the events in work a moment to finish, then commit; what did not finish is handed out again."""
-        deadline = monotonic() + DRAIN_S
-        while self._unacked_messages and monotonic() < deadline:
+        deadline = time.monotonic() + DRAIN_S
+        while self._unacked_messages and time.monotonic() < deadline:
             await self._wait_for_ack(timeout=1)
             self._clean_unacked_messages()
         await self.commit()
@@ -229,6 +243,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types
         self.deliveries.forget(revoked)
         self._unacked_messages.clear()
 
+    def resume_flow(self) -> None:
+        """Let records through: the partitions are assigned and the positions known."""
+        self.is_ready = True
+        super().resume_flow()
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps mean nothing here."""
 
@@ -241,8 +260,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust ships no types
         """
 
 
-class Producer(driver.Producer):  # type: ignore[misc]  # Faust ships no types
+class Producer(driver.Producer):
     """The producer that agents may write with; a broker that is away is waited for."""
+
+    mundane_level = "debug"
 
     async def on_start(self) -> None:
         """Start the producer, again and again until the broker answers."""
@@ -258,7 +279,7 @@ class Producer(driver.Producer):  # type: ignore[misc]  # Faust ships no types
                 return
 
 
-class Transport(driver.Transport):  # type: ignore[misc]  # Faust ships no types
+class Transport(driver.Transport):
     """The transport of the reaction plane."""
 
     Consumer = Consumer
