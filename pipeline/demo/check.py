@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from jsonschema import Draft202012Validator
 
 from pipeline.config import Config
+from pipeline.core.errors import StartupError
 
 SCHEMA_DIRECTORY = Path(__file__).resolve().parents[2] / "schemas"
 
@@ -73,22 +74,19 @@ def check_events(config: Config, schema_directory: Path = SCHEMA_DIRECTORY) -> F
         The findings.
 
     Raises:
+        StartupError: the schemas are not there.
         KafkaException: a topic could not be read.
     """
     findings = Findings(rows=dict.fromkeys(EVENTS, 0))
     names = {config.kafka.topic(name): name for name in EVENTS}
-    validators = {
-        event: Draft202012Validator(orjson.loads((schema_directory / f"{event}.json").read_bytes()))
-        for name, event in EVENTS.items()
-        if (schema_directory / f"{event}.json").exists()
-    }
+    validators = _validators(schema_directory)
     for message in _read_all(config, list(names)):
         name = names[message.topic() or ""]
         headers = dict(message.headers() or ())
         event = _text(headers.get("schema")) or EVENTS[name]
         value = message.value()
-        if event != EVENTS[name] or event not in validators:
-            findings.add_fault(message, f"carries {event}, not {EVENTS[name]} with a schema")
+        if event != EVENTS[name]:
+            findings.add_fault(message, f"carries {event}, not {EVENTS[name]}")
         elif value is None:
             findings.add_fault(message, "is null")
         else:
@@ -156,6 +154,16 @@ def _layout_fault(event: Mapping[str, Any]) -> str | None:
 
 def _cell(column: Any, index: int, n: int) -> Any:
     return column[index] if isinstance(column, list) and len(column) == n else column
+
+
+def _validators(directory: Path) -> dict[str, Draft202012Validator]:
+    try:
+        return {
+            event: Draft202012Validator(orjson.loads((directory / f"{event}.json").read_bytes()))
+            for event in EVENTS.values()
+        }
+    except OSError as error:
+        raise StartupError(f"no schemas in {directory} ({error}); run the demo from a clone of the project") from error
 
 
 def _text(header: str | bytes | None) -> str:
