@@ -25,6 +25,7 @@ from pipeline.host_readers.memory import MemoryReader
 from pipeline.host_readers.network import NetworkReader
 from pipeline.host_readers.processes import ProcessReader
 from pipeline.host_readers.reader import Notices, Reader
+from pipeline.logs import setup_logging
 from pipeline.publisher import Publisher
 
 logger = logging.getLogger(__name__)
@@ -204,6 +205,7 @@ def run_host_agent(config: Config) -> int:
     Returns:
         The exit status, 0.
     """
+    setup_logging("info")
     notices = Notices()
     clock = SystemClock()
     with _stopped_by_signals(clock), Publisher(config=config) as publisher:

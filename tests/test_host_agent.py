@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -16,8 +18,9 @@ from confluent_kafka import Consumer
 from jsonschema import Draft202012Validator
 
 from pipeline.config import HostAgentConfig
-from pipeline.host_agent import HostAgent, SystemClock, run_host_agent, system_readers
+from pipeline.host_agent import HostAgent, SystemClock, system_readers
 from pipeline.host_readers.reader import Notices, Reader
+from pipeline.topics import create_topics
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "schemas" / "resource.v1.json").read_text(encoding="utf-8"))
 
@@ -200,38 +203,58 @@ def test_the_real_machine_gives_sane_readings(caplog: pytest.LogCaptureFixture) 
     assert len(caplog.messages) == said, "what is missing is said once"
 
 
-def test_it_publishes_to_kafka_and_stops_on_sigterm(make_config: Any, eventually: Any) -> None:
-    config = make_config(host_agent={"interval": "200ms", "host": "here", "model": "fraud", "model_version": "3"})
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_publishes_to_kafka_and_stops_cleanly(
+    make_config: Any, eventually: Any, tmp_path: Path, end: signal.Signals
+) -> None:
+    config = make_config()
+    create_topics(config)
     consumer = Consumer(
         {
             "bootstrap.servers": config.kafka.bootstrap_servers,
             "group.id": config.kafka.topic_prefix,
             "auto.offset.reset": "earliest",
-            "topic.metadata.refresh.interval.ms": 200,
-            "allow.auto.create.topics": True,
+            "enable.auto.commit": False,
         }
     )
     consumer.subscribe([config.kafka.topic("resources")])
+    options = {"--host": "here", "--interval": "150ms", "--process-name": "nobody-here", "--pid": str(os.getpid())}
+    with (tmp_path / "log").open("w") as log:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "host-agent", *(word for pair in options.items() for word in pair)],
+            env=os.environ
+            | {
+                "DRIFTLINE_KAFKA__BOOTSTRAP_SERVERS": config.kafka.bootstrap_servers,
+                "DRIFTLINE_KAFKA__TOPIC_PREFIX": config.kafka.topic_prefix,
+                "DRIFTLINE_HOST_AGENT__MODEL": "fraud",
+                "DRIFTLINE_HOST_AGENT__MODEL_VERSION": "3",
+            },
+            stderr=log,
+        )
     records: list[Any] = []
 
-    def watch() -> None:
-        # The signal goes out when three events have come back, or when they never come.
-        deadline = time.monotonic() + 30
-        while len(records) < 3 and time.monotonic() < deadline:
-            records.extend(record for record in consumer.consume(10, 0.1) if record.error() is None)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def some_came() -> bool:
+        assert agent.poll() is None, (tmp_path / "log").read_text()
+        records.extend(record for record in consumer.consume(10, 0.1) if record.error() is None)
+        return len(records) >= 3
 
-    before = signal.getsignal(signal.SIGTERM)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    assert run_host_agent(config) == 0
-    watcher.join()
-    consumer.close()
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert len(records) >= 3
+    try:
+        eventually(some_came, timeout_s=60)
+        agent.send_signal(end)
+        assert agent.wait(timeout=20) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+        consumer.close()
     for record in records:
         assert record.key() == b"here"
         event = json.loads(record.value())
-        assert event["model"] == "fraud"
-        if dict(record.headers() or ()).get("layout") != b"columns":
+        assert (event["model"], event["model_version"]) == ("fraud", "3")
+        if ("layout", b"columns") not in (record.headers() or ()):
             Draft202012Validator(SCHEMA).validate(event)
+            assert event["metrics"]["process.count"] == 1
+    lines = (tmp_path / "log").read_text()
+    assert lines.count("no process 'nobody-here'") == 1, "missing things are said once"
+    assert "host agent reads here every 0.15 s" in lines
+    assert "Traceback" not in lines
+    assert "host agent stopped" in lines
