@@ -2,8 +2,8 @@
 
 The sketch is a DDSketch (Masson, Rim, Lee: "DDSketch", VLDB 2019) with its linearly interpolated mapping: a bucket is
 1/64 of an octave, so a quantile is off by at most 1/129 = 0.78 % of the true value. The mapping reads the bits of the
-double and calls no logarithm, so every machine counts alike; buckets are fixed, at most 3,329, and never collapse.
-Values up to 2^-20 ms, zero and below count in the first bucket, values from 2^32 ms in the last.
+double and calls no logarithm, so every machine counts alike; buckets are fixed, at most 3,330, and never collapse.
+Values below 2^-20 ms, zero and below zero count in the first bucket, values from 2^32 ms in the last.
 """
 
 from typing import Self

@@ -5,8 +5,8 @@ from pipeline.core.kernels.jit import kernel
 
 BUCKET_SHIFT = 46
 """A bucket is what shares a double's exponent and first 6 fraction bits: 64 to an octave."""
-FIRST_BUCKET = (1023 - 20) << 6
-"""Everything up to 2^-20 (a millionth of a millisecond, and all that is zero or below) counts here."""
+FIRST_BUCKET = ((1023 - 20) << 6) - 1
+"""Everything below 2^-20 (a millionth of a millisecond), zero and below zero counts here."""
 LAST_BUCKET = (1023 + 32) << 6
 """Everything from 2^32 on (50 days in milliseconds) counts here."""
 

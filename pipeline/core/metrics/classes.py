@@ -1,7 +1,8 @@
 """Quality of class predictions: accuracy; precision, recall and F1 by class, macro and weighted.
 
 An undefined ratio (the precision of a class never predicted, the recall of one never true) is None, and the averages
-run over the classes where the ratio is defined, as scikit-learn computes them with ``zero_division=nan``.
+run over the classes where the ratio is defined, as scikit-learn computes them with ``zero_division=nan``. A weighted
+average whose classes all have no support is None too (scikit-learn drops the weights there).
 """
 
 import math

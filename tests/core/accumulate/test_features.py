@@ -1,0 +1,97 @@
+"""Moments and bins: what a fold counts, by hand."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from pipeline.core.accumulate.bins import Bins, fold_bins
+from pipeline.core.accumulate.exact_sum import ExactSum
+from pipeline.core.accumulate.moments import MAX_FEATURES, FeatureMoments, Moments, fold_moments
+from pipeline.core.events import Cells, FeatureColumn, FeatureTable, Group, Predictions, Task
+from pipeline.core.reference import build_profile
+
+GROUPS = [Group("m", "1", Task.BINARY), Group("n", "1", Task.BINARY)]
+NAN = math.nan
+
+
+def batch(rows: int, tables: Sequence[tuple[int, list[int], Mapping[str, FeatureColumn]]]) -> Predictions:
+    zeros, times, values = np.zeros(rows, np.int32), np.zeros(rows, np.int64), np.full(rows, NAN)
+    features = [FeatureTable(group, np.array(mine, np.int32), columns) for group, mine, columns in tables]
+    keys = np.zeros((rows, 2), np.uint64)
+    return Predictions(times, zeros, keys, times, zeros, times, values, values, zeros, GROUPS, [], [()], features)
+
+
+def cells(pairs: list[tuple[int, int]], groups: list[int]) -> Cells:
+    row, cell = np.array(pairs, np.int32).reshape(-1, 2).T.copy()
+    count = len(groups)
+    return Cells(row, cell, np.array(groups, np.int32), [""] * count, np.zeros(count, np.int64), GROUPS)
+
+
+MIXED = {
+    "x": FeatureColumn(np.array([1.0, NAN, 3.0]), np.array([-1, 0, -1], np.int32), ["red"]),
+    "y": FeatureColumn(np.array([NAN, NAN, 5.0])),
+}
+#   row      0  1  2  3      rows 0, 2, 3 carry features (x: 1 "red" 3, y: - - 5)
+#   cell 1   x  x  x
+#   cell 0   x        x
+TABLE = batch(4, [(0, [0, 2, 3], MIXED)])
+PAIRS = cells([(0, 1), (1, 1), (2, 1), (0, 0), (3, 0)], [0, 0])
+
+
+def test_moments_count_rows_with_features_only() -> None:
+    found = fold_moments(TABLE, PAIRS, {})
+    assert {cell: state.rows for cell, state in found.items()} == {1: 2, 0: 2}
+    first = found[0].features["x"]
+    assert (first.numbers, first.texts, first.least, first.greatest) == (2, 0, 1.0, 3.0)
+    assert (first.total.divided_by(1), first.squares.divided_by(1)) == (4.0, 10.0)
+    assert (found[1].features["x"].numbers, found[1].features["x"].texts) == (1, 1)
+    assert "y" not in found[1].features
+    assert found[0].features["y"].numbers == 1
+
+
+def test_bins_follow_the_reference_of_the_group() -> None:
+    learned = {"x": FeatureColumn(np.array([1.0, 2.0])), "z": FeatureColumn(np.array([1.0, 2.0]))}
+    profile = build_profile(learned, model="m", model_version="1", rows=2, bins=10, max_categories=5)
+    assert fold_bins(TABLE, PAIRS, {}) == {}
+    found = fold_bins(TABLE, PAIRS, {GROUPS[0]: profile})
+    #  slots: 1, 2, other, missing
+    assert found[0].counts("x", 4).tolist() == [1, 0, 1, 0]
+    assert found[1].counts("x", 4).tolist() == [1, 0, 1, 0]
+    assert found[0].counts("z", 4).tolist() == [0, 0, 0, 2]
+    assert list(found[0].features) == ["x"]
+
+
+def test_two_groups_in_one_batch_keep_apart() -> None:
+    column = {"x": FeatureColumn(np.array([2.0]))}
+    found = fold_moments(batch(2, [(0, [1], column), (1, [0], column)]), cells([(0, 0), (1, 1)], [1, 0]), {})
+    assert {cell: state.rows for cell, state in found.items()} == {0: 1, 1: 1}
+
+
+def test_counts_against_different_references_never_mix() -> None:
+    with pytest.raises(AssertionError, match="reference a met counts against b"):
+        Bins("a", 1).merge(Bins("b", 1))
+    fresh = Bins()
+    fresh.merge(Bins("b", 1))
+    assert fresh.reference == "b"
+
+
+def test_a_state_holds_a_limited_number_of_features_whatever_the_order() -> None:
+    def state(names: range) -> Moments:
+        moments = Moments(1)
+        for name in names:
+            moments.features[f"{name:05}"] = FeatureMoments(1, 0, ExactSum(name), ExactSum(name), 1.0, 1.0)
+        moments.bound()
+        return moments
+
+    parts = [range(900), range(500, 1500), range(1400, 3000)]
+    forth, back = Moments(), Moments()
+    for part in parts:
+        forth.merge(state(part))
+    for part in reversed(parts):
+        back.merge(state(part))
+    assert forth.to_wire() == back.to_wire()
+    assert forth.limited
+    assert len(forth.features) == MAX_FEATURES
+    assert forth.features["00600"].numbers == 2
