@@ -1,6 +1,8 @@
 # Everything a fresh machine needs: Python 3.11 or later, and this file. `make` alone lists the targets.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The first of these that runs and is new enough; a version manager's shim may exist and still not run.
+PYTHON ?= $(shell for each in python3.11 python3 python3.12 python3.13; do \
+  $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$each && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -17,8 +19,7 @@ help:
 
 # A virtual environment that was cut off while it was made is made anew.
 $(VENV)/.created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Driftline needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Driftline needs Python 3.11 or later: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
