@@ -10,11 +10,19 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import orjson
 
+from pipeline.config import Config
 from pipeline.core.accumulate.counts import Counts, fold_counts
 from pipeline.core.accumulate.hosts import fold_resources
 from pipeline.core.accumulate.offsets import fold_offsets
 from pipeline.core.cells import build_cells, pick_rows
-from pipeline.core.codec import decode_labels, decode_predictions, decode_resources, encode_dead_letter
+from pipeline.core.codec import (
+    decode_labels,
+    decode_predictions,
+    decode_resources,
+    encode_dead_letter,
+    refused_records,
+    refused_rows,
+)
 from pipeline.core.events import (
     NO_SEGMENT,
     Cells,
@@ -34,8 +42,9 @@ from pipeline.core.events import (
 )
 from pipeline.core.families import FAMILIES
 from pipeline.core.join import Joined, JoinStore
+from pipeline.core.reference import ReferenceProfile
 from pipeline.core.watermark import NEVER
-from pipeline.processors.joiner_config import JoinerSettings
+from pipeline.processors.joiner_config import JoinerSettings, joiner_settings
 from pipeline.processors.joiner_state import JoinerState
 from pipeline.processors.labels import contributions
 from pipeline.processors.learning import WaitingRows
@@ -53,6 +62,8 @@ ROW_BITS = 20
 
 STEP_MS = 60_000
 """How far one topic may be read ahead of the other in event time while the other has more to read."""
+
+_DECODE = {PREDICTIONS: decode_predictions, LABELS: decode_labels, RESOURCES: decode_resources}
 
 
 class Joiner:
@@ -79,6 +90,16 @@ class Joiner:
         """Take in a learned reference."""
         if value is not None:
             self._references.learn(value)
+
+
+def make_joiner(config: Config, references: Mapping[tuple[str, str], ReferenceProfile] | None = None) -> Joiner:
+    """The joiner of a configuration.
+
+    Args:
+        config: the configuration.
+        references: the profiles of its reference files, by model and version (``*`` for every version).
+    """
+    return Joiner(joiner_settings(config), ReferenceBook(references))
 
 
 class JoinerTask:
@@ -112,15 +133,14 @@ class JoinerTask:
         """Take in records of one of the three inputs."""
         self._begin(now_ms)
         self._read_ms[batch.topic] = now_ms
-        if batch.topic == PREDICTIONS:
-            decoded = decode_predictions(batch)
-            self._predictions(batch, decoded.rows, now_ms)
-        elif batch.topic == LABELS:
-            decoded = decode_labels(batch)
-            self._labels(batch, decoded.rows, now_ms)
+        decoded = _DECODE[batch.topic](batch)
+        rows = decoded.rows
+        if isinstance(rows, Predictions):
+            self._predictions(batch, rows, now_ms)
+        elif isinstance(rows, Labels):
+            self._labels(batch, rows, now_ms)
         else:
-            decoded = decode_resources(batch)
-            self._resources(batch, decoded.rows, now_ms)
+            self._resources(batch, rows, now_ms)
         self._dead.extend(decoded.dead)
 
     def flush(self, now_ms: int, at_end: frozenset[str]) -> Flush:
@@ -278,11 +298,13 @@ class JoinerTask:
 
     def _advance_idle(self, now_ms: int, at_end: frozenset[str]) -> None:
         """A topic read to its end and quiet does not hold windows open: time itself moves its watermark."""
-        idle_ms = self._settings.idle_timeout_ms
+        idle_ms, pane_ms = self._settings.idle_timeout_ms, self._settings.pane_ms
         for topic, mark in self._state.watermarks.items():
             quiet_since_ms = self._read_ms.get(topic, self._started_ms or now_ms)
             if topic in at_end and now_ms - quiet_since_ms >= idle_ms:
-                mark.idle_until(now_ms - idle_ms)
+                # Pane by pane: a move that closes nothing would cost a commit and tell nobody anything.
+                watermark_ms = (now_ms - idle_ms - mark.lateness_ms) // pane_ms * pane_ms
+                mark.idle_until(watermark_ms + mark.lateness_ms)
 
     def _sweep(self) -> Progress | None:
         """Give up what nothing can join any more, and say how far this partition has come, pane by pane."""
@@ -369,8 +391,12 @@ class JoinerTask:
         return np.flatnonzero(~future)
 
     def _refuse(self, batch: RecordBatch, offset: Int64s, row: Int32s, rows: Int64s, reason: str, detail: str) -> None:
-        for index in rows.tolist():
-            self._dead.append(self._state.letter(batch, int(offset[index]), int(row[index]), reason, detail))
+        if not len(rows):
+            return
+        if batch.topic == RESOURCES:
+            self._dead += refused_records(batch, offset[rows], reason, detail)
+        else:
+            self._dead += refused_rows(batch, offset[rows], row[rows], reason, detail)
 
 
 def _reference_output(names: Group, profile: Json) -> OutputRecord:

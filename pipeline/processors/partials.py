@@ -153,3 +153,16 @@ def read_cell(model: str, cell: Json) -> tuple[CellKey, dict[str, State]]:
     version, task, segment, start_ms, wire = cell
     states: dict[str, State] = {name: FROM_WIRE[name](state) for name, state in wire.items()}
     return (Group(model, version, Task(task)), segment, start_ms), states
+
+
+def read_hosts(record: Json) -> Iterator[tuple[int, dict[str, Readings]]]:
+    """The panes of a ``hosts`` record.
+
+    Args:
+        record: the decoded record.
+
+    Returns:
+        Pane start and readings by metric.
+    """
+    for start_ms, wire in record["cells"]:
+        yield start_ms, {metric: Readings.from_wire(item) for metric, item in wire.items()}

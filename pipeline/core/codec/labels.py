@@ -35,6 +35,10 @@ class _LabelColumns(msgspec.Struct, gc=False):
 _COLUMNS_DECODER = msgspec.json.Decoder(_LabelColumns)
 
 
+LABEL_LAYOUT = BatchLayout(fields=LabelEvent.__struct_fields__, maps={}, array="prediction_id")
+"""How labels lie in a columnar record."""
+
+
 def decode_labels(batch: RecordBatch) -> Decoded:
     """Decode the records of one partition of ``labels``.
 
@@ -53,7 +57,7 @@ class _LabelSink:
     """Collects labels; see ``records.Sink``."""
 
     event = "label.v1"
-    layout = BatchLayout(fields=LabelEvent.__struct_fields__, maps={}, array="prediction_id")
+    layout = LABEL_LAYOUT
     read = staticmethod(_EVENT_DECODER.decode)
     check = staticmethod(label_event)
 

@@ -84,6 +84,18 @@ class _PredictionColumns(msgspec.Struct, gc=False):
 _COLUMNS_DECODER = msgspec.json.Decoder(_PredictionColumns)
 
 
+PREDICTION_LAYOUT = BatchLayout(
+    fields=PredictionEvent.__struct_fields__,
+    maps={
+        "features": limits.MAX_FEATURES,
+        "segments": limits.MAX_SEGMENTS,
+        "scores": limits.MAX_SCORES,
+    },
+    array="prediction_id",
+)
+"""How predictions lie in a columnar record."""
+
+
 def decode_predictions(batch: RecordBatch) -> Decoded:
     """Decode the records of one partition of ``predictions``.
 
@@ -137,15 +149,7 @@ class _PredictionSink:
     """Collects predictions; see ``records.Sink``."""
 
     event = "prediction.v1"
-    layout = BatchLayout(
-        fields=PredictionEvent.__struct_fields__,
-        maps={
-            "features": limits.MAX_FEATURES,
-            "segments": limits.MAX_SEGMENTS,
-            "scores": limits.MAX_SCORES,
-        },
-        array="prediction_id",
-    )
+    layout = PREDICTION_LAYOUT
     read = staticmethod(_EVENT_DECODER.decode)
     check = staticmethod(prediction_event)
 

@@ -1,0 +1,183 @@
+"""The monitor: merges partials, publishes windows as they close, mature and become final, and judges them by the rules.
+
+One task owns partition p of ``partials`` and ``models``. Windows close by the watermark, which is the minimum over
+all joiner partitions; a window is published again when enough labels came, and a last time when it is final.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import orjson
+
+from pipeline.config import Config
+from pipeline.core.codec import decode_models, encode_dead_letter
+from pipeline.core.errors import DriftlineError
+from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Json, OutputRecord, RecordBatch
+from pipeline.core.families import Context
+from pipeline.core.reference import ReferenceProfile
+from pipeline.core.window import WindowSize
+from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
+from pipeline.processors.monitor_state import MonitorState
+from pipeline.processors.partials import Progress, read_cell, read_hosts
+from pipeline.processors.tracks import PublishedWindow, Track
+from pipeline.processors.window_events import host_event, window_event
+
+PARTIALS, MODELS = "partials", "models"
+
+
+class Monitor:
+    """The processor; makes one task a partition."""
+
+    name = "monitor"
+    inputs = (PARTIALS, MODELS)
+    tables = ()
+
+    def __init__(self, settings: MonitorSettings) -> None:
+        self._settings = settings
+
+    def task(self, partition: int, partitions: Mapping[str, int]) -> "MonitorTask":  # noqa: ARG002 - the protocol's
+        """Make the empty state machine of a partition."""
+        return MonitorTask(self._settings)
+
+    def on_table(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """The monitor reads no tables."""
+        raise DriftlineError(f"the monitor reads no table, and was handed {topic}: {key!r} {value!r}")
+
+
+def make_monitor(config: Config) -> Monitor:
+    """The monitor of a configuration."""
+    return Monitor(monitor_settings(config))
+
+
+class MonitorTask:
+    """The state machine of one partition."""
+
+    def __init__(self, settings: MonitorSettings) -> None:
+        self._settings = settings
+        self._state = MonitorState(settings)
+        self._dead: list[DeadLetter] = []
+        self._ready = False
+
+    def restore(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Apply changelog entries in log order."""
+        self._state.restore(entries)
+
+    def process(self, batch: RecordBatch, now_ms: int) -> None:  # noqa: ARG002 - the protocol's signature
+        """Take in partials or model events."""
+        self._begin()
+        if batch.topic == MODELS:
+            models, dead = decode_models(batch)
+            self._dead.extend(dead)
+            for _, model in models:
+                self._state.set_model(model)
+            return
+        for offset, value in zip(batch.offsets, batch.values, strict=True):
+            self._partial(batch, offset, value)
+
+    def flush(self, now_ms: int, at_end: frozenset[str]) -> Flush:  # noqa: ARG002 - partials carry their own progress
+        """Publish the windows that are due; hand over alerts, triggers and state changes."""
+        self._begin()
+        outputs = list(self._publish_due(now_ms))
+        outputs += self._publish_hosts(now_ms)
+        self._state.drop_old()
+        outputs += [
+            OutputRecord("dead-letters", None, encode_dead_letter(letter), schema="dead_letter.v1")
+            for letter in self._dead
+        ]
+        self._dead = []
+        return Flush(outputs, list(self._state.changelog()))
+
+    def paused(self, at_end: frozenset[str]) -> frozenset[str]:  # noqa: ARG002 - the protocol's signature
+        """Nothing: a partial is small, and one flush takes them all."""
+        return frozenset()
+
+    def stats(self) -> Mapping[str, float]:
+        """The size of the state."""
+        return self._state.stats()
+
+    def _begin(self) -> None:
+        if not self._ready:
+            self._state.finish_restore()
+            self._ready = True
+
+    # --- partials ------------------------------------------------------------------------------------------------
+
+    def _partial(self, batch: RecordBatch, offset: int, value: bytes | None) -> None:
+        try:
+            record = orjson.loads(value or b"")
+            kind = record["kind"]
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            # Only the joiner writes here: a foreign record must not stop the monitor, nor vanish.
+            letter = DeadLetter(
+                PARTIALS, batch.partition, offset, None, "not_json", "not a partial of the joiner", value or b""
+            )
+            self._dead.append(letter)
+            return
+        if kind == "cells":
+            self._merge_cells(batch, offset, record)
+        elif kind == "hosts":
+            for start_ms, readings in read_hosts(record):
+                self._state.merge_host(record["host"], start_ms, readings)
+        elif kind == "reference":
+            profile = ReferenceProfile.from_json(record["profile"])
+            self._state.set_reference(record["model"], record["model_version"], profile)
+        else:
+            fields = {name: record[name] for name in Progress.__slots__}
+            self._state.set_progress(Progress(**fields))
+
+    def _merge_cells(self, batch: RecordBatch, offset: int, record: Json) -> None:
+        for cell in record["cells"]:
+            (group, segment, start_ms), states = read_cell(record["model"], cell)
+            if not self._state.merge_cell((group, segment), start_ms, states):
+                value = orjson.dumps({**record, "cells": [cell]})
+                detail = "counts for windows that are final already; only a topic that fell silent can cause this"
+                letter = DeadLetter(PARTIALS, batch.partition, offset, None, "window_final", detail, value)
+                self._dead.append(letter)
+
+    # --- windows -------------------------------------------------------------------------------------------------
+
+    def _publish_due(self, now_ms: int) -> Iterator[OutputRecord]:
+        state = self._state
+        for key, size, start_ms, final in state.due():
+            track = state.tracks[key]
+            window = track.windows[size, start_ms]
+            window.revision += 1
+            window.events, _ = track.events(start_ms, size.size_ms, self._settings.pane_ms)
+            yield from self._publish(track, size, start_ms, window, final=final, now_ms=now_ms)
+            state.published(key, size, start_ms, final=final)
+
+    def _publish(
+        self, track: Track, size: WindowSize, start_ms: int, window: PublishedWindow, *,
+        final: bool, now_ms: int,
+    ) -> Iterator[OutputRecord]:  # fmt: skip
+        group, settings = track.group, self._settings
+        context = Context(
+            model=group.model,
+            model_version=group.model_version,
+            task=group.task,
+            segment=track.segment,
+            window_size_ms=size.size_ms,
+            final=final,
+            reference=self._state.reference(group),
+            psi_threshold=settings.psi_threshold,
+            js_threshold=settings.js_threshold,
+        )
+        merged = track.merged(start_ms, size.size_ms, settings.pane_ms)
+        event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
+        names = (group.model, group.model_version, track.segment, str(size), str(start_ms))
+        record_key = "|".join(names).encode()
+        yield OutputRecord("window-metrics", record_key, orjson.dumps(event), schema="window_metrics.v1")
+        if group.model_version:
+            references = self._state.reference_metrics(group)
+            everything = self._state.tracks.get((group, NO_SEGMENT), track)
+
+            def evidence(first_ms: int, end_ms: int) -> Json:
+                offsets = everything.merged(first_ms, end_ms - first_ms, settings.pane_ms)["offsets"]
+                return offsets.to_wire()
+
+            yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
+
+    def _publish_hosts(self, now_ms: int) -> Iterator[OutputRecord]:
+        for host, size, start_ms, metrics in self._state.due_hosts():
+            event = host_event(host, size, start_ms, metrics)
+            yield OutputRecord("host-metrics", host.encode(), orjson.dumps(event), schema="host_metrics.v1")
+            yield from self._state.alerting.evaluate(event, lambda _first, _end: {}, {}, now_ms)

@@ -1,0 +1,77 @@
+"""What the monitor needs of the configuration, in its own terms."""
+
+from dataclasses import dataclass
+
+from pipeline.config import Config, RuleConfig
+from pipeline.core.rules import Rule
+from pipeline.core.window import WindowSize, pane_ms
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorSettings:
+    """The monitor's windows, thresholds and rules.
+
+    Attributes:
+        sizes: the windows.
+        pane_ms: the length of a pane.
+        horizon_ms: how long after its prediction a label may come.
+        revision_step: a window is published again when this share of its predictions got labels since the last time.
+        psi_threshold: the population stability index from which a feature counts as drifted.
+        js_threshold: the Jensen-Shannon distance from which a feature counts as drifted.
+        rules: the alert rules.
+    """
+
+    sizes: tuple[WindowSize, ...]
+    pane_ms: int
+    horizon_ms: int
+    revision_step: float
+    psi_threshold: float
+    js_threshold: float
+    rules: tuple[Rule, ...]
+
+    @property
+    def longest_ms(self) -> int:
+        """The longest window: for so long after its start a pane may be part of a window."""
+        return max(size.size_ms for size in self.sizes)
+
+
+def monitor_settings(config: Config) -> MonitorSettings:
+    """The monitor's part of the configuration.
+
+    Args:
+        config: the whole.
+    """
+    return MonitorSettings(
+        sizes=config.windows.sizes,
+        pane_ms=pane_ms(config.windows.sizes),
+        horizon_ms=config.windows.label_horizon,
+        revision_step=config.windows.revision_step,
+        psi_threshold=config.reference.psi_threshold,
+        js_threshold=config.reference.js_threshold,
+        rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
+    )
+
+
+def _rule(rule: RuleConfig, shortest: WindowSize) -> Rule:
+    return Rule(
+        name=rule.name,
+        model=rule.model,
+        model_version=rule.model_version,
+        segment=rule.segment,
+        host=rule.host,
+        metric=rule.metric,
+        window=str(rule.window or shortest),
+        above=rule.above,
+        below=rule.below,
+        change_from_reference=rule.change_from_reference,
+        change_from_baseline=rule.change_from_baseline,
+        baseline_windows=rule.baseline_windows,
+        for_windows=rule.for_,
+        resolve_after=rule.resolve_after,
+        min_predictions=rule.min_predictions,
+        min_labelled=rule.min_labelled,
+        min_label_coverage=rule.min_label_coverage,
+        severity=rule.severity,
+        retrain=rule.retrain,
+        retrain_cooldown_ms=rule.retrain_cooldown,
+    )

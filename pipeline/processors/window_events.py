@@ -1,0 +1,90 @@
+"""From a window's merged states to its ``window_metrics.v1`` event."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.core.accumulate.counts import Counts
+from pipeline.core.events import Json
+from pipeline.core.families import FAMILIES, Context
+from pipeline.core.window import WindowSize
+from pipeline.processors.partials import COUNTS
+from pipeline.processors.tracks import Pane
+
+PUBLISHED_COUNTS = (
+    "predictions", "labelled", "duplicates", "late", "labels", "mismatched", "unmatched_labels", "unbinned",
+)  # fmt: skip
+SECTIONS = ("quality", "estimated", "latency_ms", "drift", "drift_summary", "data_quality")
+
+
+def window_event(
+    context: Context, pane: Pane, size: WindowSize, start_ms: int, *, revision: int, now_ms: int
+) -> dict[str, Any]:
+    """Build the event of one window.
+
+    Args:
+        context: whose window it is, and what reports need.
+        pane: the window's merged states.
+        size: the window's size.
+        start_ms: its start.
+        revision: how often it was published before.
+        now_ms: the wall clock.
+
+    Returns:
+        The event; what cannot be computed is None, and ``reasons`` says why.
+    """
+    counts = pane[COUNTS]
+    assert isinstance(counts, Counts)  # noqa: S101 - the registry made it
+    predictions, labelled = counts["predictions"], counts["labelled"]
+    event: dict[str, Any] = {
+        "model": context.model,
+        "model_version": context.model_version,
+        "task": context.task.name.lower(),
+        "segment": context.segment,
+        "window": str(size),
+        "window_start_ms": start_ms,
+        "window_end_ms": start_ms + size.size_ms,
+        "revision": revision,
+        "final": context.final,
+        "published_ms": now_ms,
+        "counts": {name: counts[name] for name in PUBLISHED_COUNTS},
+        "label_coverage": labelled / predictions if predictions else None,
+        "throughput_per_s": predictions * 1000 / size.size_ms,
+        **{section: {} for section in SECTIONS},
+    }
+    reasons = {} if predictions else {"label_coverage": "no_predictions"}
+    # What belongs to no version holds labels that met no prediction, and nothing else.
+    for family in FAMILIES if context.model_version else ():
+        if family.report is not None:
+            report = family.report(pane[family.name], context)
+            for section, values in report.values.items():
+                _merge(event.setdefault(section, {}), values)
+            reasons.update(report.reasons)
+    event["reasons"] = reasons
+    return event
+
+
+def host_event(host: str, size: WindowSize, start_ms: int, metrics: Mapping[str, Json]) -> dict[str, Any]:
+    """Build the ``host_metrics.v1`` event of one window.
+
+    Args:
+        host: the host.
+        size: the window's size.
+        start_ms: its start.
+        metrics: metric to its mean, min, max and last.
+    """
+    return {
+        "host": host,
+        "window": str(size),
+        "window_start_ms": start_ms,
+        "window_end_ms": start_ms + size.size_ms,
+        "metrics": dict(metrics),
+    }
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Json]) -> None:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _merge(into.setdefault(name, {}), value)
+        else:
+            into[name] = value if not isinstance(value, float) or math.isfinite(value) else None

@@ -1,0 +1,146 @@
+"""The final windows as plain Python computes them from the raw logs: dicts, loops and fractions, none of our own code."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+
+@dataclass
+class Times:
+    pane_ms: int
+    horizon_ms: int
+    early_ms: int
+    lateness_ms: int
+
+
+@dataclass
+class Row:
+    event: dict[str, Any]
+    effective_ms: int
+    late: bool
+    labels: list[tuple[int, int, Any]] = field(default_factory=list)
+
+
+def with_effective_times(events: list[dict[str, Any]], times: Times) -> list[tuple[dict[str, Any], int]]:
+    newest, result = -(10**18), []
+    for event in events:
+        newest = max(newest, event["timestamp_ms"])
+        result.append((event, newest - times.lateness_ms))
+    return result
+
+
+def join_partition(
+    predictions: list[dict[str, Any]], labels: list[dict[str, Any]], times: Times
+) -> tuple[list[Row], list[dict[str, Any]], list[int], int]:
+    """Accepted rows with their labels; duplicates; effective times of unmatched labels; how many came too late."""
+    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    accepted, duplicates, too_late = [], [], 0
+    for event, watermark in with_effective_times(predictions, times):
+        time_ms = event["timestamp_ms"]
+        if time_ms + times.horizon_ms < watermark:
+            too_late += 1
+            continue
+        effective = max(time_ms, watermark)
+        siblings = rows[event["model"], event["prediction_id"]]
+        if any(
+            effective <= other.event["timestamp_ms"] + times.horizon_ms
+            and other.event["model_version"] == event["model_version"]
+            for other in siblings
+        ):
+            duplicates.append(event)
+            continue
+        row = Row(event, effective, time_ms < watermark)
+        siblings.append(row)
+        accepted.append(row)
+    unmatched = []
+    for number, (event, watermark) in enumerate(with_effective_times(labels, times)):
+        effective = max(event["timestamp_ms"], watermark)
+        met = False
+        for row in rows[event["model"], event["prediction_id"]]:
+            if (
+                effective <= row.event["timestamp_ms"] + times.horizon_ms
+                and row.effective_ms <= effective + times.early_ms
+            ):
+                row.labels.append((event["timestamp_ms"], -number, event["label"]))
+                met = True
+        if not met:
+            unmatched.append(effective)
+    return accepted, duplicates, unmatched, too_late
+
+
+def final_windows(
+    logs: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]], size_ms: int, slide_ms: int, times: Times
+) -> dict[tuple[str, str, str, int], dict[str, Any]]:
+    """(model, version, segment, window start) to the window's numbers."""
+    cells: dict[tuple[str, str, str, int], dict[str, Any]] = defaultdict(
+        lambda: {"counts": defaultdict(int), "pairs": [], "latency": [], "features": defaultdict(list)}
+    )
+
+    def places(model: str, version: str, segments: Any, time_ms: int) -> list[dict[str, Any]]:
+        names = ["", *(f"{name}={value}" for name, value in sorted((segments or {}).items()))]
+        first = (time_ms - size_ms) // slide_ms * slide_ms + slide_ms
+        return [
+            cells[model, version, segment, start] for segment in names for start in range(first, time_ms + 1, slide_ms)
+        ]
+
+    for predictions, labels in logs:
+        accepted, duplicates, unmatched, _ = join_partition(predictions, labels, times)
+        for event in duplicates:
+            for cell in places(event["model"], event["model_version"], event.get("segments"), event["timestamp_ms"]):
+                cell["counts"]["duplicates"] += 1
+        for row in accepted:
+            event = row.event
+            for cell in places(event["model"], event["model_version"], event.get("segments"), event["timestamp_ms"]):
+                cell["counts"]["predictions"] += 1
+                cell["counts"]["late"] += row.late
+                cell["counts"]["labels"] += len(row.labels)
+                if row.labels:
+                    cell["counts"]["labelled"] += 1
+                    cell["pairs"].append((event["prediction"], max(row.labels)[2]))
+                if event.get("latency_ms") is not None:
+                    cell["latency"].append(event["latency_ms"])
+                for name, value in (event.get("features") or {}).items():
+                    if not isinstance(value, str):
+                        cell["features"][name].append(value)
+        for effective_ms in unmatched:
+            for cell in places(labels[0]["model"], "", None, effective_ms):
+                cell["counts"]["unmatched_labels"] += 1
+    return cells
+
+
+def mean(values: list[float]) -> float:
+    """The exact mean, rounded once."""
+    return float(sum(map(Fraction, values)) / len(values))
+
+
+def expected_numbers(cell: dict[str, Any]) -> dict[str, Any]:
+    """What a window event must say of a cell of class predictions."""
+    pairs, latency = cell["pairs"], cell["latency"]
+    counts = cell["counts"]
+    return {
+        "counts": {
+            name: counts[name]
+            for name in ("predictions", "labelled", "duplicates", "late", "labels", "unmatched_labels")
+        },
+        "accuracy": sum(str(a) == str(b) for a, b in pairs) / len(pairs) if pairs else None,
+        "latency_mean": mean(latency) if latency else None,
+        "means": {name: mean(values) for name, values in sorted(cell["features"].items()) if values},
+    }
+
+
+def said_numbers(event: dict[str, Any]) -> dict[str, Any]:
+    """The same of a ``window_metrics.v1`` event."""
+    return {
+        "counts": {
+            name: event["counts"][name]
+            for name in ("predictions", "labelled", "duplicates", "late", "labels", "unmatched_labels")
+        },
+        "accuracy": event["quality"].get("accuracy"),
+        "latency_mean": event["latency_ms"].get("mean"),
+        "means": {
+            name: quality["mean"]
+            for name, quality in sorted(event["data_quality"].items())
+            if quality["mean"] is not None
+        },
+    }
