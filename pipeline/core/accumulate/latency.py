@@ -126,14 +126,15 @@ def fold_latency(predictions: Predictions, cells: Cells, references: References)
     totals = sum_values(values, np.ones(len(values), np.int64), pairs.at, pairs.cell, size)
     # Adding 0.0 turns -0.0 into 0.0: the two are equal, and the state must not depend on which came first.
     highest += 0.0
+    filled = np.flatnonzero(counts.ravel())
+    cell_of, bucket_of = np.divmod(filled, counts.shape[1])
+    number = counts.ravel()[filled]
     states: dict[int, Latency] = {}
-    for cell, bucket in np.argwhere(counts).tolist():
-        state = states.get(cell)
-        if state is None:
-            state = states[cell] = Latency()
-            state.total = totals[cell]
-            state.greatest = float(highest[cell])
-        count = int(counts[cell, bucket])
-        state.buckets[least + bucket] = count
-        state.count += count
+    touched, starts = np.unique(cell_of, return_index=True)
+    for cell, low, high in zip(touched.tolist(), starts.tolist(), [*starts[1:].tolist(), len(filled)], strict=True):
+        state = states[cell] = Latency()
+        state.buckets = dict(zip((bucket_of[low:high] + least).tolist(), number[low:high].tolist(), strict=True))
+        state.count = int(number[low:high].sum())
+        state.total = totals[cell]
+        state.greatest = float(highest[cell])
     return states

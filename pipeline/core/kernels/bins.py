@@ -36,14 +36,14 @@ def slot_rows(numbers: Float64s, codes: Int32s, text_slots: Int32s, bounds: Floa
         if number == number:  # noqa: PLR0124 - false for NaN alone
             slot = other
             if mode != NO_NUMBERS:
+                # Without branches on the data, which the processor could not guess.
                 low = 0
-                high = len(bounds)
-                while low < high:
-                    middle = (low + high) >> 1
-                    if bounds[middle] < number:
-                        low = middle + 1
-                    else:
-                        high = middle
+                left = len(bounds)
+                while left > 1:
+                    half = left >> 1
+                    low += half * int(bounds[low + half - 1] < number)
+                    left -= half
+                low += int(bounds[low] < number)
                 if mode == BY_EDGES or (low < len(bounds) and bounds[low] == number):
                     slot = low
         elif has_codes and codes[i] >= 0:
