@@ -131,7 +131,8 @@ def fold_latency(predictions: Predictions, cells: Cells, references: References)
     number = counts.ravel()[filled]
     states: dict[int, Latency] = {}
     touched, starts = np.unique(cell_of, return_index=True)
-    for cell, low, high in zip(touched.tolist(), starts.tolist(), [*starts[1:].tolist(), len(filled)], strict=True):
+    ends = np.append(starts, len(filled))[1:]  # none where no paired row carries a latency
+    for cell, low, high in zip(touched.tolist(), starts.tolist(), ends.tolist(), strict=True):
         state = states[cell] = Latency()
         state.buckets = dict(zip((bucket_of[low:high] + least).tolist(), number[low:high].tolist(), strict=True))
         state.count = int(number[low:high].sum())
