@@ -59,7 +59,8 @@ def consume_and_decode(bootstrap_servers: str, topics: list[str], partitions: in
             event = orjson.loads(value if value is not None else b"{}")
             events += event.get("n", 1)
             left -= 1
-        messages = consumer.consume(_BATCH, 1.0) if left else []
+        # Never for more than is left: consume waits for the full number.
+        messages = consumer.consume(min(_BATCH, left), 1.0) if left else []
     result = {
         "records": records,
         "events": events,

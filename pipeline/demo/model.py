@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from pipeline.demo.features import Image
 
@@ -96,7 +97,8 @@ def train(data: Digits) -> Model:
         The trained model.
     """
     network = MLPClassifier(_LAYERS, max_iter=_EPOCHS, random_state=_SEED)
-    with warnings.catch_warnings():
+    # Threads cost more than they bring for matrices this small, above all on a busy machine.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # A fixed number of epochs is what is wanted; whether the loss could still fall is of no interest here.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(data.train_images, data.train_labels)

@@ -14,6 +14,7 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
+from threadpoolctl import threadpool_limits
 
 from pipeline.config import load_config
 from pipeline.demo.features import SIDE, input_features
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes a free one")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
+    threadpool_limits(1)  # as in training; one image is no work for threads
     model = train(load_data())
     # The socket is bound here, so that a free port stays ours between being chosen and being served on.
     with socket.create_server((HOST, arguments.port)) as listening:

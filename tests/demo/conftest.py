@@ -1,11 +1,23 @@
-"""Events as the pipeline publishes them, with only what a test cares about given."""
+"""The digits and their network; events as the pipeline publishes them, with only what a test cares about given."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pipeline.demo.model import Digits, Model, load_data, train
+
 Event = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def data() -> Digits:
+    return load_data()
+
+
+@pytest.fixture(scope="session")
+def model(data: Digits) -> Model:
+    return train(data)
 
 
 @pytest.fixture

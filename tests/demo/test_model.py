@@ -4,18 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.demo.features import input_features
-from pipeline.demo.model import Digits, Model, load_data, train
+from pipeline.demo.model import Digits, Model
 from pipeline.demo.shift import shifted
-
-
-@pytest.fixture(scope="module")
-def data() -> Digits:
-    return load_data()
-
-
-@pytest.fixture(scope="module")
-def model(data: Digits) -> Model:
-    return train(data)
 
 
 def test_held_out_digits_are_recognised(model: Model) -> None:
