@@ -29,6 +29,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "client.id": "driftline-publisher",
     "compression.type": "lz4",
     "linger.ms": 5,
+    # Back soon after Kafka is: the default waits up to ten seconds.
+    "reconnect.backoff.max.ms": 2_000,
     # Never give a row up because Kafka is away for long: the buffer's bound decides what is lost, and counts it.
     "message.timeout.ms": 0,
     "queue.buffering.max.kbytes": 65_536,
