@@ -27,7 +27,6 @@ from pipeline.core.events import (
     NO_SEGMENT,
     Cells,
     DeadLetter,
-    FeatureColumn,
     Flush,
     Group,
     Int32s,
@@ -47,7 +46,7 @@ from pipeline.core.watermark import NEVER
 from pipeline.processors.joiner_config import JoinerSettings, joiner_settings
 from pipeline.processors.joiner_state import JoinerState
 from pipeline.processors.labels import contributions
-from pipeline.processors.learning import WaitingRows
+from pipeline.processors.learning import select_rows
 from pipeline.processors.partials import COUNTS, Pending, Progress, progress_records, reference_record
 from pipeline.processors.references import TOPIC as REFERENCES
 from pipeline.processors.references import ReferenceBook, reference_key
@@ -229,17 +228,16 @@ class JoinerTask:
             place, in_kept, in_table = np.intersect1d(kept, table.rows, assume_unique=True, return_indices=True)
             if not len(place):
                 continue
-            columns = {name: _select(column, in_table) for name, column in table.columns.items()}
+            columns = {name: select_rows(column, in_table) for name, column in table.columns.items()}
             overflow = self._state.waiting.add(
                 int(group[in_kept[0]]), rows.timestamp_ms[place], segment_set[in_kept], columns
             )
-            self._count_unbinned(overflow)
-
-    def _count_unbinned(self, parts: Iterable[WaitingRows]) -> None:
-        for part in parts:
-            group = np.full(len(part), part.group, np.int32)
-            cells = self._cells(group, part.segment_set, part.timestamp_ms)
-            self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": None}), cells)
+            for part in overflow:
+                left = part.since(self._still_open_ms())
+                if not len(left):
+                    continue
+                cells = self._cells(np.full(len(left), left.group, np.int32), left.segment_set, left.timestamp_ms)
+                self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": None}), cells)
 
     # --- labels --------------------------------------------------------------------------------------------------
 
@@ -319,7 +317,8 @@ class JoinerTask:
                 group = Group(state.models.values[model], "", Task.BINARY)
                 key = (group, NO_SEGMENT, effective_ms // pane * pane)
                 self._pending.merge(key, COUNTS, Counts({"unmatched_labels": 1}))
-            self._count_unbinned(state.waiting.forget_before(final_ms - horizon))
+            learning = state.waiting.groups() - state.learned if self._partition == LEARNING_PARTITION else ()
+            state.waiting.forget_before(self._still_open_ms(), learning)
         resources_ms = state.watermarks[RESOURCES].value_ms
         if max(predictions_ms, resources_ms) < 0 and state.final_ms == NEVER:
             return None
@@ -329,6 +328,12 @@ class JoinerTask:
             predictions_ms=predictions_ms // pane * pane,
             final_ms=state.final_ms,
             resources_ms=resources_ms // pane * pane,
+        )
+
+    def _still_open_ms(self) -> int:
+        """Some window of a pane that starts after this moment is not final."""
+        return (
+            self._state.final_ms - self._settings.limits.horizon_ms - self._settings.longest_ms + self._settings.pane_ms
         )
 
     # --- references ----------------------------------------------------------------------------------------------
@@ -366,7 +371,10 @@ class JoinerTask:
 
     def _fold_waiting(self, code: int) -> None:
         names = self._state.groups.values[code]
-        for part in self._state.waiting.take(code):
+        for waiting in self._state.waiting.take(code):
+            part = waiting.since(self._still_open_ms())
+            if not len(part):
+                continue
             rows = part.as_predictions(names)
             group = np.full(len(part), code, np.int32)
             cells = self._cells(group, part.segment_set, part.timestamp_ms)
@@ -401,7 +409,3 @@ class JoinerTask:
 
 def _reference_output(names: Group, profile: Json) -> OutputRecord:
     return OutputRecord(REFERENCES, reference_key(names.model, names.model_version), orjson.dumps(profile))
-
-
-def _select(column: FeatureColumn, rows: Int64s) -> FeatureColumn:
-    return FeatureColumn(column.numbers[rows], None if column.codes is None else column.codes[rows], column.texts)

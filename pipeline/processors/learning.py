@@ -1,6 +1,6 @@
 """Rows whose model version has no reference yet: kept, learned from, and counted once there is one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,12 @@ class WaitingRows:
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.timestamp_ms)
+
+    def since(self, moment_ms: int) -> "WaitingRows":
+        """The rows that are not from before a moment."""
+        rows = np.flatnonzero(self.timestamp_ms >= moment_ms)
+        columns = {name: select_rows(column, rows) for name, column in self.columns.items()}
+        return WaitingRows(self.sequence, self.group, self.timestamp_ms[rows], self.segment_set[rows], columns)
 
     def as_predictions(self, group: Group) -> Predictions:
         """The rows in the shape in which families fold them; only their features mean anything."""
@@ -137,17 +143,16 @@ class Waiting:
         for sequence in [part.sequence for part in self._parts.values() if part.group == group]:
             yield self._drop(sequence)
 
-    def forget_before(self, moment_ms: int) -> Sequence[WaitingRows]:
+    def forget_before(self, moment_ms: int, keep: Collection[int]) -> None:
         """Remove parts whose rows are all from before a moment: their windows are final.
 
         Args:
             moment_ms: epoch milliseconds.
-
-        Returns:
-            The removed parts.
+            keep: groups that are still learned from, whatever the age of their rows.
         """
-        old = [part.sequence for part in self._parts.values() if part.timestamp_ms.max() < moment_ms]
-        return [self._drop(sequence) for sequence in old]
+        for part in list(self._parts.values()):
+            if part.group not in keep and part.timestamp_ms.max() < moment_ms:
+                self._drop(part.sequence)
 
     def learn(self, group: int, names: Group, rows: int, bins: int, max_categories: int) -> ReferenceProfile | None:
         """The profile of a group's first rows.
@@ -167,7 +172,7 @@ class Waiting:
             return None
         columns = concatenate_columns([(len(part), part.columns) for part in parts])
         return build_profile(
-            {name: _first(column, rows) for name, column in columns.items()},
+            {name: select_rows(column, np.arange(rows)) for name, column in columns.items()},
             model=names.model,
             model_version=names.model_version,
             rows=rows,
@@ -210,6 +215,11 @@ def waiting_key(sequence: int) -> bytes:
     return b"waiting/%d" % sequence
 
 
-def _first(column: FeatureColumn, rows: int) -> FeatureColumn:
-    codes = None if column.codes is None else column.codes[:rows]
-    return FeatureColumn(column.numbers[:rows], codes, column.texts)
+def select_rows(column: FeatureColumn, rows: Int64s) -> FeatureColumn:
+    """Some rows of a feature.
+
+    Args:
+        column: its values.
+        rows: int64[k], the rows to take.
+    """
+    return FeatureColumn(column.numbers[rows], None if column.codes is None else column.codes[rows], column.texts)
