@@ -45,7 +45,7 @@ rows = st.builds(
     group=st.integers(0, len(GROUPS) - 1),
     segments=st.integers(0, 2),
     pane=st.integers(0, 2),
-    latency_ms=finite | st.just(math.nan) | st.floats(0.1, 1000),
+    latency_ms=finite | st.sampled_from([math.nan, 0.0, -0.0]) | st.floats(0.1, 1000),
     features=st.none() | st.dictionaries(st.sampled_from(["a", "b", "c"]), values),
     predicted=st.integers(0, len(CLASSES) - 1),
     label=st.integers(0, len(CLASSES) - 1),
@@ -251,7 +251,10 @@ def leaves(prefix: str, value: object) -> list[tuple[str, object]]:
 @given(batch=st.lists(rows, max_size=8), task=st.sampled_from(Task), known=st.booleans())
 @settled
 def test_every_report_is_json_and_every_null_has_its_reason(
-    family: Family[Any], batch: list[Row], task: Task, known: bool  # noqa: FBT001 - drawn by hypothesis
+    family: Family[Any],
+    batch: list[Row],
+    task: Task,
+    known: bool,  # noqa: FBT001 - drawn by hypothesis
 ) -> None:
     if family.report is None:
         return
