@@ -61,3 +61,7 @@ def test_no_latencies_no_state_and_no_quantile() -> None:
     assert fold(np.array([np.nan])) == {}
     with pytest.raises(ValueError, match="no latencies"):
         Latency().quantile(0.5)
+
+
+def test_a_zero_has_one_sign_whichever_came_first() -> None:
+    assert repr(one([-0.0, 0.0]).greatest) == repr(one([0.0, -0.0]).greatest) == repr(one([-0.0]).greatest) == "0.0"
