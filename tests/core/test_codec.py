@@ -227,6 +227,46 @@ def test_a_bad_prediction_is_a_dead_letter_and_its_neighbours_count(
     assert letter.value == (batch.values[1] or b"")
 
 
+LIMITS: list[tuple[str, Any, Any]] = [
+    ("prediction_id", "x" * 128, "x" * 129),
+    ("model", "é" * 128, "é" * 129),
+    ("model_version", "x" * 64, "x" * 65),
+    ("timestamp_ms", 253402300799999, 253402300800000),
+    ("timestamp_ms", 0, -1),
+    ("prediction", 2**63 - 1, 2**63),
+    ("prediction", -(2**63) + 1, -(2**63)),
+    ("prediction", "😀" * 128, "😀" * 129),
+    ("score", 1, 1.0000000000000002),
+    ("score", 0, -5e-324),
+    ("latency_ms", 1e9, 1000000000.0000001),
+    ("features", {"x" * 128: "y" * 1024}, {"x" * 128: "y" * 1025}),
+    ("features", {"x" * 128: 1}, {"x" * 129: 1}),
+    ("features", {"x": 1e100, "y": -1e100}, {"x": 1.0000000000000002e100}),
+    ("features", {str(index): 1 for index in range(512)}, {str(index): 1 for index in range(513)}),
+    ("segments", {str(index): 1 for index in range(8)}, {str(index): 1 for index in range(9)}),
+    ("segments", {"x" * 128: "y" * 128}, {"x": "y" * 129}),
+    ("segments", {"x": ""}, {"x=": ""}),
+    ("segments", {"x": 2**63 - 1}, {"x": 2**63}),
+    ("scores", {str(index): 1 for index in range(1000)}, {str(index): 1 for index in range(1001)}),
+    ("embedding", [1e100] * 4096, [1e100] * 4097),
+    ("embedding", [], [1.1e100]),
+    ("principal", "x" * 256, "x" * 257),
+    ("input_digest", "x" * 128, "x" * 129),
+]
+
+
+@pytest.mark.parametrize(("field", "last", "beyond"), LIMITS)
+def test_both_layouts_and_the_schema_have_the_same_limits(field: str, last: Any, beyond: Any) -> None:
+    validator = Draft202012Validator(load_schema("prediction.v1"))
+    for value, good in ((last, True), (beyond, False)):
+        row = prediction(**{field: value})
+        assert validator.is_valid(row) is good
+        columns = {name: [element] for name, element in row.items()} | {"n": 1}
+        for record in (row, (columns, COLUMNS)):
+            result = decode_predictions(record_batch(record))
+            assert (len(result.rows), len(result.dead)) == ((1, 0) if good else (0, 1))
+
+
 BAD_LABELS: list[tuple[str, bytes | dict[str, Any] | None]] = [
     ("null_record", None),
     ("not_json", b"{"),
