@@ -135,8 +135,10 @@ def _make(config: Config) -> Worker:
 
 def _make_joiner(config: Config) -> Processor:
     from pipeline.processors.joiner import make_joiner  # noqa: PLC0415 - loads kernels: only in its own thread
+    from pipeline.reference_file import load_reference_file  # noqa: PLC0415 - as above
 
-    return make_joiner(config)
+    given = {(file.model, file.model_version): load_reference_file(file.path) for file in config.references}
+    return make_joiner(config, given)
 
 
 def _make_monitor(config: Config) -> Processor:
