@@ -267,6 +267,20 @@ def test_both_layouts_and_the_schema_have_the_same_limits(field: str, last: Any,
             assert (len(result.rows), len(result.dead)) == ((1, 0) if good else (0, 1))
 
 
+@pytest.mark.parametrize("value", [9.2e18, -9.2e18, 2**63 - 1, 2.0**63, -(2.0**63), 1e30])
+def test_numbers_have_the_same_limit_in_predictions_and_labels(value: float) -> None:
+    good = abs(value) < 2**63
+    row, label = prediction(task="regression", prediction=value), {**LABEL, "label": value}
+    for decode, event, layout, field in (
+        (decode_predictions, row, COLUMNS, "prediction"),
+        (decode_labels, label, LABEL_COLUMNS, "label"),
+    ):
+        columns = {**event, "n": 2, "prediction_id": ["a", "b"], field: [value, 0.5]}
+        assert len(decode(record_batch(event)).rows) == good
+        result = decode(record_batch((columns, layout)))
+        assert (len(result.rows), len(result.dead)) == (1 + good, 1 - good)
+
+
 BAD_LABELS: list[tuple[str, bytes | dict[str, Any] | None]] = [
     ("null_record", None),
     ("not_json", b"{"),
