@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.config import Config
@@ -59,7 +59,7 @@ class ChangelogReader:
 
     def __init__(self, config: Config, processor: str) -> None:
         self._topic = config.kafka.topic(f"{processor}-changelog")
-        self._properties = reader_properties(config, processor, queue_kbytes=65_536)
+        self._properties = reader_properties(config, processor, queue_kbytes=65_536, fetch_wait_ms=10)
 
     def restore(
         self, tasks: Mapping[int, PartitionTask], ends: Mapping[int, int], keep_going: Callable[[int, int], bool]
@@ -84,7 +84,9 @@ class ChangelogReader:
             return counts
         consumer = Consumer(self._properties)
         try:
-            consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in left])
+            # Offset 0 and not "the beginning": asking for that takes librdkafka half a second. Where 0 is gone, it
+            # resets to the earliest there is.
+            consumer.assign([TopicPartition(self._topic, partition, 0) for partition in left])
             while left:
                 if not keep_going(sum(counts.values()), len(left)):
                     return None

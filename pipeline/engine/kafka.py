@@ -94,6 +94,7 @@ def consumer_properties(config: Config, processor: str) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 5,
         "queued.max.messages.kbytes": 262_144,
         "queued.min.messages": 500_000,
+        "fetch.wait.max.ms": 100,  # the end of a partition is noticed only when a fetch comes back empty
         "reconnect.backoff.max.ms": 2_000,
         "max.poll.interval.ms": max(300_000, session_ms),
         **config.kafka.properties,
@@ -115,13 +116,14 @@ def consumer_properties(config: Config, processor: str) -> dict[str, Any]:
     }
 
 
-def reader_properties(config: Config, processor: str, *, queue_kbytes: int) -> dict[str, Any]:
+def reader_properties(config: Config, processor: str, *, queue_kbytes: int, fetch_wait_ms: int) -> dict[str, Any]:
     """Properties of a consumer that is told its partitions and reads them to their end; it joins no group.
 
     Args:
         config: the configuration.
         processor: the processor's name; its group id is borrowed, so that no other access rights are needed.
         queue_kbytes: how much librdkafka may fetch ahead.
+        fetch_wait_ms: how long the broker may sit on a fetch that finds nothing: the end is noticed only then.
 
     Returns:
         librdkafka properties.
@@ -129,6 +131,7 @@ def reader_properties(config: Config, processor: str, *, queue_kbytes: int) -> d
     return {
         "fetch.queue.backoff.ms": 5,
         "queued.max.messages.kbytes": queue_kbytes,
+        "fetch.wait.max.ms": fetch_wait_ms,
         "reconnect.backoff.max.ms": 2_000,
         **config.kafka.properties,
         "client.id": f"driftline-{config.worker.name}-{processor}-reader",
@@ -155,6 +158,9 @@ def producer_properties(config: Config, processor: str) -> dict[str, Any]:
         "compression.type": "lz4",
         "linger.ms": 5,
         "queue.buffering.max.messages": 1_000_000,
+        # The broker answers "concurrent transactions" while it still writes the last commit's markers, for some
+        # milliseconds. With librdkafka's default of 100 every commit takes that long: measured, 105 ms against 10.
+        "retry.backoff.ms": 5,
         "reconnect.backoff.max.ms": 2_000,
         **config.kafka.properties,
         "client.id": f"driftline-{config.worker.name}-{processor}",

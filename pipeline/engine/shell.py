@@ -298,6 +298,9 @@ class ProcessorRunner:
                     raise failure from exception
                 self._stop.wait(POLL_S)
             else:
+                for place in answer:
+                    if place.error:
+                        raise reaction(place.error, f"asking for the committed offset of {place.topic}")
                 return {(place.topic.removeprefix(self._prefix), place.partition): place.offset for place in answer}
         return None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.config import Config
 from pipeline.core.errors import RetriableError
@@ -24,13 +24,14 @@ class TableReader:
     def __init__(self, config: Config, processor: Processor, partitions: dict[str, int]) -> None:
         self._prefix = config.kafka.topic_prefix
         self._processor = processor
-        self._consumer = Consumer(reader_properties(config, processor.name, queue_kbytes=16_384))
+        self._consumer = Consumer(reader_properties(config, processor.name, queue_kbytes=16_384, fetch_wait_ms=100))
         self._behind = {
             (config.kafka.topic(topic), partition)
             for topic in processor.tables
             for partition in range(partitions[topic])
         }
-        self._consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for topic, p in sorted(self._behind)])
+        # Offset 0: see ``ChangelogReader.restore``.
+        self._consumer.assign([TopicPartition(topic, p, 0) for topic, p in sorted(self._behind)])
 
     def read_to_end(self, keep_going: Callable[[], bool]) -> None:
         """Read until every partition's end was seen once.
