@@ -3,7 +3,7 @@
 ========================  ============================================================================
 changelog key             value
 ========================  ============================================================================
-``rows/<n>``              store rows changed in one commit; deleted when the last of them is past use
+``rows/<n>``              some of the store rows changed in one commit; deleted when the last of them is past use
 ``waiting/<n>``           rows that wait for a reference; deleted when they were counted
 ``dictionary/<name>/<n>``  the values whose codes start at n; kept for ever
 ``meta``                  watermarks and counters; the last one holds
@@ -35,6 +35,9 @@ from pipeline.processors.learning import Waiting, WaitingRows, decode_waiting
 
 _META = b"meta"
 _UNBOUNDED = 1 << 30
+# Kafka takes records of a megabyte: 5,000 rows are half of one, and so are 200 of the longest sets of segments.
+_ROWS_PART = 5_000
+_DICTIONARY_PART = 200
 OTHER = "(other)"
 
 
@@ -147,10 +150,12 @@ class JoinerState:
         """The entries for all that changed since the last call."""
         for name, dictionary in self._dictionaries().items():
             first, values = dictionary.take_new()
-            if values:
-                yield f"dictionary/{name}/{first}".encode(), orjson.dumps([_plain(value) for value in values])
-        rows = self.store.take_changed()
-        if len(rows):
+            for start in range(0, len(values), _DICTIONARY_PART):
+                part = [_plain(value) for value in values[start : start + _DICTIONARY_PART]]
+                yield f"dictionary/{name}/{first + start}".encode(), orjson.dumps(part)
+        changed = self.store.take_changed()
+        for start in range(0, len(changed), _ROWS_PART):
+            rows = changed[start : start + _ROWS_PART]
             self._expiry_ms[self._next_part] = self.store.expiry_ms(rows)
             yield b"rows/%d" % self._next_part, rows.tobytes()
             self._next_part += 1

@@ -1,13 +1,16 @@
 """Rows whose model version has no reference yet: kept, learned from, and counted once there is one."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import orjson
 
 from pipeline.core.events import FeatureColumn, FeatureTable, Group, Int32s, Int64s, Predictions
 from pipeline.core.reference import ReferenceProfile, build_profile, concatenate_columns
+
+_PART_BYTES = 400_000
+"""Parts are about this large at most, well under Kafka's usual limit of a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,14 @@ class WaitingRows:
 
     def since(self, moment_ms: int) -> "WaitingRows":
         """The rows that are not from before a moment."""
-        rows = np.flatnonzero(self.timestamp_ms >= moment_ms)
+        return self.select(np.flatnonzero(self.timestamp_ms >= moment_ms))
+
+    def select(self, rows: Int64s) -> "WaitingRows":
+        """Some of the rows.
+
+        Args:
+            rows: int64[k].
+        """
         columns = {name: select_rows(column, rows) for name, column in self.columns.items()}
         return WaitingRows(self.sequence, self.group, self.timestamp_ms[rows], self.segment_set[rows], columns)
 
@@ -120,11 +130,11 @@ class Waiting:
         Returns:
             The rows that had to make room: they will not be counted in bins.
         """
-        part = WaitingRows(self._next, group, timestamp_ms, segment_set, columns)
-        self._parts[part.sequence] = part
-        self._unwritten.append(part.sequence)
-        self._rows += len(part)
-        self._next += 1
+        for part in _split(WaitingRows(0, group, timestamp_ms, segment_set, columns)):
+            self._parts[self._next] = replace(part, sequence=self._next)
+            self._unwritten.append(self._next)
+            self._rows += len(part)
+            self._next += 1
         overflow = []
         while self._rows > self._max_rows:
             overflow.append(self._drop(next(iter(self._parts))))
@@ -222,4 +232,20 @@ def select_rows(column: FeatureColumn, rows: Int64s) -> FeatureColumn:
         column: its values.
         rows: int64[k], the rows to take.
     """
-    return FeatureColumn(column.numbers[rows], None if column.codes is None else column.codes[rows], column.texts)
+    if column.codes is None:
+        return FeatureColumn(column.numbers[rows])
+    # Only the texts that these rows have: a part must not carry those of a whole batch.
+    used, codes = np.unique(column.codes[rows], return_inverse=True)
+    first = int(len(used) > 0 and used[0] < 0)  # -1, no text, sorts first
+    texts = [column.texts[code] for code in used[first:].tolist()]
+    return FeatureColumn(column.numbers[rows], (codes - first).astype(np.int32), texts)
+
+
+def _split(part: WaitingRows) -> Iterator[WaitingRows]:
+    """Parts that fit into a changelog record."""
+    if len(part) > 1 and len(part.encode()) > _PART_BYTES:
+        half = len(part) // 2
+        yield from _split(part.select(np.arange(half)))
+        yield from _split(part.select(np.arange(half, len(part))))
+    else:
+        yield part
