@@ -72,7 +72,7 @@ extras = {
 by_task = {
     "binary": class_labels,
     "multiclass": class_labels,
-    "regression": values,
+    "regression": values | st.sampled_from([LARGEST, -LARGEST]),
     "multilabel": st.lists(class_labels, max_size=4),
     "ranking": st.lists(names | st.integers(-5, 5), max_size=4),
 }
@@ -317,7 +317,7 @@ def test_the_columns_hold_what_the_predictions_say(rows: list[dict[str, Any]]) -
         if group.task.is_classes:
             assert value == class_name(row["prediction"])
         elif row["task"] == "regression":
-            assert struct.unpack("<d", struct.pack("<q", value))[0] == row["prediction"]
+            assert struct.unpack("<d", struct.pack("<q", value))[0] == float(row["prediction"])
         assert (score, latency_ms) == (row.get("score"), row.get("latency_ms"))
         assert cells == {k: v for k, v in (row.get("features") or {}).items() if v is not None}
         expected = {k: v for k, v in (row.get("segments") or {}).items() if v is not None}

@@ -139,6 +139,18 @@ def _lengths_fit(columns: Any, n: int) -> bool:
     return True
 
 
+def _suit(task: Task, predictions: list[Any]) -> bool:
+    """Whether a column's values are plainly what the task asks for; those of classes are checked as they get codes."""
+    if task.is_classes:
+        return True
+    if not set(map(type, predictions)) <= _TYPES[task]:
+        return False
+    if task is Task.REGRESSION:
+        # The one integer at the limit is 2^63 as a float64, which lies beyond: the checks tell them apart.
+        return bool((np.abs(np.array(predictions, np.float64)) < _BEYOND).all())
+    return max(map(len, predictions)) <= limits.MAX_MEMBERS
+
+
 def _optional_column(column: Sequence[float | None] | float | None, n: int) -> Float64s:
     if isinstance(column, list):
         return optional_floats(column)
@@ -211,7 +223,10 @@ class _PredictionSink:
         if not _lengths_fit(columns, n):
             return False
         try:
-            values = self._coded(_CODING[_TASKS[columns.task]], _per_row(columns.prediction, n))
+            predictions = _per_row(columns.prediction, n)
+            if not _suit(_TASKS[columns.task], predictions):
+                return False
+            values = self._coded(_CODING[_TASKS[columns.task]], predictions)
         except (BadEventError, TypeError, OverflowError):
             return False
         # Which type stands for the task's own: the values have just been found to suit it.
@@ -299,16 +314,7 @@ class _PredictionSink:
         if coding == _CLASSES:
             return self._classes.encode(predictions)
         if coding == _NUMBER:
-            if not set(map(type, predictions)) <= _TYPES[Task.REGRESSION]:
-                raise BadEventError("wrong_type", "a regression's prediction must be a number")
-            numbers = np.array(predictions, np.float64)
-            if not bool((np.abs(numbers) < _BEYOND).all()):
-                raise BadEventError("out_of_range", "a prediction lies beyond 64 bits")
-            return numbers.view(np.int64)
-        if not set(map(type, predictions)) <= _TYPES[Task.RANKING]:
-            raise BadEventError("wrong_type", "a prediction of several members must be an array")
-        if max(map(len, predictions)) > limits.MAX_MEMBERS:
-            raise BadEventError("too_many", "a prediction has too many members")
+            return np.array(predictions, np.float64).view(np.int64)
         canonical = label_set if coding == _LABELS else ranking
         return hash_members(list(map(canonical, predictions)))
 
