@@ -362,11 +362,10 @@ class JoinerTask:
             for code in state.waiting.groups():
                 if self._references.get(state.groups.values[code]) is not None:
                     self._fold_waiting(code)
-        for code in range(len(state.groups.values)):
-            names = state.groups.values[code]
-            profile = None if code in state.announced else self._references.get(names)
-            if profile is not None:
-                state.announced.add(code)
+        for code, names in enumerate(state.groups.values):
+            profile = self._references.get(names)
+            if profile is not None and state.announced.get(code) != profile.id:
+                state.announced[code] = profile.id
                 yield reference_record(names, profile.to_json())
 
     def _fold_waiting(self, code: int) -> None:

@@ -51,7 +51,7 @@ class JoinerState:
         self.watermarks = {topic: Watermark(settings.lateness_ms) for topic in ("predictions", "labels", "resources")}
         self.final_ms = NEVER
         self.learned: set[int] = set()
-        self.announced: set[int] = set()
+        self.announced: dict[int, str] = {}  # group to the id of the profile that the monitor knows
         self.groups: Dictionary[Group] = Dictionary(_UNBOUNDED)
         self.models: Dictionary[str] = Dictionary(_UNBOUNDED)
         self.segment_sets: Dictionary[tuple[str, ...]] = Dictionary(_UNBOUNDED)
@@ -59,6 +59,7 @@ class JoinerState:
         self._class_of_number: dict[float, int] = {}
         self._segment_values: dict[str, set[str]] = {}
         self._expiry_ms: dict[int, int] = {}
+        self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0
         self._meta: dict[str, Any] = {}
         self._restored_rows: dict[int, NDArray[np.void]] = {}
@@ -159,15 +160,17 @@ class JoinerState:
             self._expiry_ms[self._next_part] = self.store.expiry_ms(rows)
             yield b"rows/%d" % self._next_part, rows.tobytes()
             self._next_part += 1
-        for part in [part for part, expiry_ms in self._expiry_ms.items() if expiry_ms < self.final_ms]:
-            del self._expiry_ms[part]
-            yield b"rows/%d" % part, None
+        if self._forgotten_ms < self.final_ms:
+            self._forgotten_ms = self.final_ms
+            for old in [old for old, expiry_ms in self._expiry_ms.items() if expiry_ms < self.final_ms]:
+                del self._expiry_ms[old]
+                yield b"rows/%d" % old, None
         yield from self.waiting.changelog()
         meta = {
             "newest_ms": {topic: mark.newest_ms for topic, mark in self.watermarks.items()},
             "final_ms": self.final_ms,
             "learned": sorted(self.learned),
-            "announced": sorted(self.announced),
+            "announced": sorted(self.announced.items()),
         }
         if meta != self._meta:
             self._meta = meta
@@ -210,12 +213,12 @@ class JoinerState:
         self._restored_rows, self._restored_waiting = {}, {}
 
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
-        self._meta = dict(meta)
+        self._meta = {**meta, "announced": [(code, name) for code, name in meta["announced"]]}
         for topic, newest_ms in meta["newest_ms"].items():
             self.watermarks[topic].newest_ms = newest_ms
         self.final_ms = meta["final_ms"]
         self.learned = set(meta["learned"])
-        self.announced = set(meta["announced"])
+        self.announced = dict(meta["announced"])
 
     def _dictionaries(self) -> dict[str, Dictionary[Any]]:
         return {

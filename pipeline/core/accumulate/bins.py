@@ -9,6 +9,9 @@ from pipeline.core.events import Cells, Int64s, Json, Predictions
 from pipeline.core.family import References
 from pipeline.core.kernels.bins import count_slots
 
+MIXED = "mixed"
+"""Stands for a reference where rows were counted against several: one was replaced while their pane was open."""
+
 
 class Bins:
     """The slots of one cell.
@@ -26,21 +29,20 @@ class Bins:
         self.features: dict[str, Int64s] = {}
 
     def merge(self, other: Self) -> None:
-        """Add another state.
+        """Add another state; counts against another reference do not speak of the same slots, and are given up.
 
         Args:
-            other: the other state, counted against the same reference.
-
-        Raises:
-            AssertionError: the references differ, so the counts do not speak of the same slots.
+            other: the other state.
         """
         if other.is_zero():
             return
         if self.is_zero():
             self.reference = other.reference
-        if self.reference != other.reference:
-            raise AssertionError(f"counts against reference {self.reference} met counts against {other.reference}")
         self.rows += other.rows
+        if self.reference != other.reference:
+            # Nothing merged later can bring the counts back, so that the order of merging does not matter.
+            self.reference, self.features = MIXED, {}
+            return
         for name, theirs in other.features.items():
             ours = self.features.get(name)
             if ours is None:
