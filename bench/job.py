@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bench.events import Traffic
 from bench.truth import check_windows
 from pipeline.config import Config
+from pipeline.processes import tied_command
 
 WINDOW_MS = 60_000
 HORIZON_MS = 120_000
@@ -84,11 +85,15 @@ def run_job(directory: Path, config: Config, traffic: Traffic) -> Measured:
     Raises:
         RuntimeError: the worker died, took too long, or published wrong windows.
     """
-    with _worker(directory, config) as worker:
+    path = write_config(directory, config)
+    log = path.with_suffix(".log")
+    with _worker(path, log) as worker:
         progress = _Progress(config)
         try:
             events, wall_s, cpu_s = _measure(worker, progress, 2 * len(traffic))
             windows = check_windows(config, traffic, WINDOW_MS, HORIZON_MS)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}; the worker's log ends:\n{log.read_text()[-4000:]}") from error
         finally:
             progress.close()
     return Measured(events, wall_s, cpu_s, windows)
@@ -148,7 +153,7 @@ def _wait_for(worker: subprocess.Popen[bytes], value: Callable[[], float], above
     deadline = time.monotonic() + TIMEOUT_S
     while (current := value()) <= above:
         if worker.poll() is not None:
-            raise RuntimeError(f"the worker ended with exit code {worker.returncode}; see its log")
+            raise RuntimeError(f"the worker ended with exit code {worker.returncode}")
         if time.monotonic() > deadline:
             raise RuntimeError(f"the worker did not finish within {TIMEOUT_S:.0f} s: {current:.3f} of {above:.3f}")
         time.sleep(_POLL_S)
@@ -161,10 +166,9 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def _worker(directory: Path, config: Config) -> Iterator[subprocess.Popen[bytes]]:
-    path = write_config(directory, config)
-    with path.with_suffix(".log").open("wb") as log:
-        command = [sys.executable, "-m", "pipeline.cli", "worker", "--config", str(path)]
+def _worker(config_path: Path, log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log_path.open("wb") as log:
+        command = tied_command([sys.executable, "-m", "pipeline.cli", "worker", "--config", str(config_path)])
         worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
             yield worker
