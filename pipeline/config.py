@@ -85,7 +85,7 @@ class WindowsConfig(Section):
     early_label_horizon: DurationMs = 3_600_000
     allowed_lateness: DurationMs = 10_000
     idle_timeout: DurationMs = 5_000
-    max_future: DurationMs = 3_600_000
+    max_future: DurationMs = 60_000
     revision_step: float = Field(0.05, gt=0, le=1)
 
     @model_validator(mode="after")
@@ -112,7 +112,7 @@ class JoinerConfig(Section):
     max_open_rows: int = Field(20_000_000, ge=1_000)
     max_buffered_feature_rows: int = Field(200_000, ge=0)
     max_segment_values: int = Field(200, ge=1)
-    max_classes: int = Field(1_000, ge=2)
+    max_classes: int = Field(10_000, ge=2)
 
 
 class ReferenceConfig(Section):
