@@ -4,6 +4,11 @@ import logging
 import sys
 import time
 
+from mode import get_logger
+
+SERVICE_LOGGER = get_logger("faust.driftline")
+"""What our services hand to mode, which would tell of each start and stop under our own names."""
+
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 # aiokafka tells of every step of a rebalance; its coordinator calls errors what it mends by itself.

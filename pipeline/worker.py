@@ -14,7 +14,7 @@ A worker without the role ``reactions`` runs no Faust app: under aiokafka one do
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +26,7 @@ from mode.utils.imports import import_from_cwd
 
 from pipeline.config import Config, load_config
 from pipeline.core.errors import ConfigError, ConfigFault
-from pipeline.logs import setup_logging
+from pipeline.logs import SERVICE_LOGGER, setup_logging
 from pipeline.processors.processor import Processor
 from pipeline.reactions import metrics_export, notify
 from pipeline.reactions.app import ReactionApp
@@ -153,7 +153,7 @@ _MAKERS: dict[str, Callable[[Config], Processor]] = {"joiner": _make_joiner, "mo
 class _Closing(Service):
     """Closes what the reactions hold open, after the last of them."""
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     def __init__(self) -> None:
         self.closers: list[Callable[[], Any]] = []
@@ -166,11 +166,13 @@ class _Closing(Service):
 class _Process(mode.Worker):
     """What both kinds of process share: our logging instead of mode's, and our exit code."""
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     def execute_from_commandline(self) -> NoReturn:
         """Run until stopped, then exit."""
         worker = _current
+        if worker is not None:
+            setup_logging(worker.config.worker.log_level)
         try:
             super().execute_from_commandline()
         except SystemExit as end:
@@ -196,6 +198,3 @@ class _FaustProcess(_Process, faust.Worker):
         options |= {"override_logging": False, "redirect_stdouts": False, "quiet": True}
         super().__init__(app, *services, loglevel=loglevel, **options)
         self.spinner = None
-
-    def on_init_dependencies(self) -> Iterable[Any]:
-        return super().on_init_dependencies()

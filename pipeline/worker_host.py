@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 from mode import Service
 
@@ -14,12 +13,12 @@ from pipeline.config import Config
 from pipeline.core.errors import DriftlineError, RetriableError, StartupError
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
+from pipeline.logs import SERVICE_LOGGER
 from pipeline.processors.processor import Processor
+from pipeline.reactions.threads import in_thread
 from pipeline.topics import check_topics
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 STOP_TIMEOUT_S = 20.0
 """How long a stop waits for a processor's last commit; what is not committed then is read again."""
@@ -59,7 +58,7 @@ class Gate(Service):
         failure: told when the topics are not as they must be.
     """
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     def __init__(self, config: Config, failure: Failure) -> None:
         self._config = config
@@ -70,6 +69,7 @@ class Gate(Service):
     async def on_start(self) -> None:
         """Wait for the broker, for ever; then check the topics."""
         logged_s = -_LOG_EVERY_S
+        logger.info("asking Kafka at %s for its topics", self._config.kafka.bootstrap_servers)
         while not self.should_stop:
             try:
                 faults = await in_thread(lambda: check_topics(self._config))
@@ -92,38 +92,6 @@ class Gate(Service):
         await asyncio.Event().wait()
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run something that blocks in a thread that does not hold up the end of the process.
-
-    Args:
-        work: what to run.
-
-    Returns:
-        What it returned.
-
-    Raises:
-        Exception: what it raised.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: Callable[[], None]) -> None:
-        if not future.done():
-            result()
-
-    def run() -> None:
-        try:
-            value = work()
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            failed = error
-            loop.call_soon_threadsafe(settle, lambda: future.set_exception(failed))
-        else:
-            loop.call_soon_threadsafe(settle, lambda: future.set_result(value))
-
-    threading.Thread(target=run, daemon=True).start()
-    return await future
-
-
 class ProcessorHost(Service):
     """Runs processors until it is stopped, or until one of them fails.
 
@@ -133,7 +101,7 @@ class ProcessorHost(Service):
         failure: told when a processor fails.
     """
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     def __init__(self, config: Config, makers: Mapping[str, Callable[[Config], Processor]], failure: Failure) -> None:
         self._config = config

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from pipeline.config import WorkerConfig
 from pipeline.core.errors import StartupError
 from pipeline.engine.status import RunnerStatus
+from pipeline.logs import SERVICE_LOGGER
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Page(Service):
         reactions: gives what the reaction plane is doing; None where the worker has no such role.
     """
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     def __init__(
         self,

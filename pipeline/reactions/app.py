@@ -10,6 +10,7 @@ from yarl import URL
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, ConfigFault
+from pipeline.logs import SERVICE_LOGGER
 from pipeline.reactions.reaction import Handler, Outcome, RetryPolicy, TopicReactions
 from pipeline.reactions.security import make_credentials
 from pipeline.reactions.transport import Consumer, Transport
@@ -40,7 +41,7 @@ class ReactionApp(faust.App):
     """
 
     BootStrategy = _Boot
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     def __init__(
         self,

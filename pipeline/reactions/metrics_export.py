@@ -6,17 +6,25 @@ of these metrics shows the newest window that has it. Everything else belongs to
 is null there is not shown.
 """
 
+import logging
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import orjson
+from confluent_kafka import KafkaException
+
 from pipeline.config import Config
 from pipeline.core.events import NO_SEGMENT, Json
 from pipeline.core.window import WindowSize
 from pipeline.reactions.app import ReactionApp
 from pipeline.reactions.metrics import BoundedGauge, Metrics
+from pipeline.reactions.read_back import read_back
+from pipeline.reactions.threads import in_thread
+
+logger = logging.getLogger(__name__)
 
 Labels: TypeAlias = tuple[str, ...]
 """Label values, in the order a metric declares them."""
@@ -147,6 +155,14 @@ class Shown:
         self.paths[group].pop(path, None)
         self.gauge.drop((*group, *path))
 
+    def clear(self) -> None:
+        """Show nothing."""
+        for group, paths in self.paths.items():
+            for path in paths:
+                self.gauge.drop((*group, *path))
+        self.paths.clear()
+        self.newest.clear()
+
 
 class Exporter:
     """Takes in output events and keeps the page's metrics up to date.
@@ -164,6 +180,14 @@ class Exporter:
         self._counts = Remembered()
         self._firing = Remembered()
 
+    def clear(self) -> None:
+        """Show no windows and no alerts; the counts go on."""
+        for shown in (self._models, self._hosts):
+            shown.clear()
+        for key in list(self._firing):
+            del self._firing[key]
+            self._show_firing(key[1:])
+
     async def on_window(self, event: Json) -> None:
         """Take in a ``window_metrics.v1``.
 
@@ -171,6 +195,14 @@ class Exporter:
             event: the decoded event.
         """
         self._count_predictions(event)
+        await self.on_past_window(event)
+
+    async def on_past_window(self, event: Json) -> None:
+        """Take in a ``window_metrics.v1`` that was counted before.
+
+        Args:
+            event: the decoded event.
+        """
         group = (event["model"], event["model_version"], event["segment"], event["window"])
         start_ms = int(event["window_start_ms"])
         newest_ms = self._models.touch(group, start_ms)
@@ -244,6 +276,9 @@ class Exporter:
 def register(app: ReactionApp, config: Config, metrics: Metrics) -> None:
     """Feed the metrics page from the output topics.
 
+    After each rebalance the page is filled anew from what lies before the committed offsets of the partitions this
+    worker has then, so it is neither empty after a restart nor stale where another worker took over.
+
     Args:
         app: the app whose agents do it.
         config: the configuration.
@@ -253,3 +288,25 @@ def register(app: ReactionApp, config: Config, metrics: Metrics) -> None:
     app.reaction("window-metrics", "export")(exporter.on_window)
     app.reaction("host-metrics", "export")(exporter.on_host)
     app.reaction("alerts", "export")(exporter.on_alert)
+    past = {
+        config.kafka.topic("window-metrics"): exporter.on_past_window,
+        config.kafka.topic("host-metrics"): exporter.on_host,
+        config.kafka.topic("alerts"): exporter.on_alert,
+    }
+
+    async def refill(*_args: object, **_options: object) -> None:
+        places = [(tp.topic, tp.partition) for tp in app.consumer.assignment() if tp.topic in past]
+        exporter.clear()
+        try:
+            records = await in_thread(lambda: read_back(config, app.conf.id, places))
+        except KafkaException as error:
+            logger.warning("the metrics page starts empty: %s", error)
+            return
+        for topic, value in records:
+            try:
+                await past[topic](orjson.loads(value))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                logger.warning("the metrics page leaves out an unreadable event of %s: %r", topic, error)
+
+    # Faust waits for this before it lets records through.
+    app.on_rebalance_complete.connect(refill, weak=False)

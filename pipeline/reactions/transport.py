@@ -7,6 +7,7 @@ delivery, and commits up to the first delivery that is not acknowledged yet. Gap
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ack_lock
 from mode.utils.futures import notify
+
+from pipeline.logs import SERVICE_LOGGER
+
+logger = logging.getLogger(__name__)
 
 DRAIN_S = 3.0
 """How long a shutdown or a rebalance waits for events that agents are working on; what is left comes again."""
@@ -87,7 +92,7 @@ class Deliveries:
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs the aiokafka consumer: committed records only, and a broker that is away is waited for."""
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     async def on_start(self) -> None:
         """Start the consumer, again and again until the broker answers."""
@@ -143,7 +148,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await self._ensure_consumer().commit(wanted)
         except KafkaError as error:
-            self.log.warning("reactions could not commit their offsets, will try again: %s", error)
+            logger.warning("reactions could not commit their offsets, will try again: %s", error)
             return False
         return True
 
@@ -157,7 +162,7 @@ class Consumer(driver.Consumer):
         is_ready: whether it has been given partitions once, and may ask for what they hold.
     """
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
     last_commit_ms: int | None = None
     is_ready: bool = False
 
@@ -263,7 +268,7 @@ class Consumer(driver.Consumer):
 class Producer(driver.Producer):
     """The producer that agents may write with; a broker that is away is waited for."""
 
-    mundane_level = "debug"
+    logger = SERVICE_LOGGER
 
     async def on_start(self) -> None:
         """Start the producer, again and again until the broker answers."""
