@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Mapping
 
+import numpy as np
 import orjson
 
 from pipeline.core.codec.headers import is_columnar
@@ -32,14 +33,15 @@ def refused_rows(batch: RecordBatch, offset: Int64s, row: Int32s, reason: str, d
     """
     event, layout = _LAYOUTS[batch.topic]
     letters = []
-    for record_offset in dict.fromkeys(offset.tolist()):
+    records, starts = np.unique(offset, return_index=True)  # rows of a record follow each other
+    for record_offset, places in zip(records.tolist(), np.split(row, starts[1:]), strict=True):
         index = bisect_left(batch.offsets, record_offset)
         value = batch.values[index] or b""
-        places = row[offset == record_offset].tolist()
         if is_columnar(batch.headers[index], event):
             rows = list(batch_rows(parse_object(value), layout))
             letters += [
-                _letter(batch, record_offset, place, reason, detail, orjson.dumps(rows[place])) for place in places
+                _letter(batch, record_offset, place, reason, detail, orjson.dumps(rows[place]))
+                for place in places.tolist()
             ]
         else:
             letters.append(_letter(batch, record_offset, None, reason, detail, value))
