@@ -8,7 +8,7 @@ import gc
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,13 @@ from pipeline import Publisher
 from pipeline.local_broker import BrokerOptions, LocalBroker
 
 PARTITIONS = 2
-FEATURES = {"amount": 12.5, "age": 41, "country": "DE", "hour": 13, "returning": True}
+FEATURES: Mapping[str, float | str | bool | None] = {
+    "amount": 12.5,
+    "age": 41,
+    "country": "DE",
+    "hour": 13,
+    "returning": True,
+}
 
 
 @contextmanager

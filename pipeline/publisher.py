@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pipeline.core.kernels.murmur2 import partitions_of
+from pipeline.kafka_clients import cluster_of
 from pipeline.publishing import lifecycle
 from pipeline.publishing.columns import (
     LABELS,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from pipeline.config import Config  # a serving process need not load what reads configuration files
 
 __all__ = ["Publisher", "PublisherStats"]
-
-DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
 
 _COPIED: frozenset[Any] = frozenset({dict, list, np.ndarray})
 _CLOSE_WHEN_FORGOTTEN_S = 60.0
@@ -81,20 +80,16 @@ class Publisher:
         linger_ms: float = 100.0,
         batch_rows: int = 1_000,
     ) -> None:
-        if config is None or isinstance(config, Mapping):
-            properties: Mapping[str, Any] = config or {}
-        else:
-            properties = config.kafka.properties
-            topic_prefix = config.kafka.topic_prefix if topic_prefix is None else topic_prefix
+        cluster = cluster_of(bootstrap_servers, topic_prefix, config)
         self._settings = PublisherSettings(
-            bootstrap_servers=bootstrap_servers or properties.get("bootstrap.servers") or DEFAULT_BOOTSTRAP_SERVERS,
-            topic_prefix=topic_prefix or "",
+            bootstrap_servers=cluster.bootstrap_servers,
+            topic_prefix=cluster.topic_prefix,
             on_overflow=on_overflow,
             block_timeout_s=block_timeout_s,
             buffer_rows=buffer_rows,
             linger_ms=linger_ms,
             batch_rows=batch_rows,
-            properties=properties,
+            properties=cluster.properties,
         )
         # Compiled here, not while the first rows wait, and not by many forked workers at once.
         partitions_of(("warm",), 1)

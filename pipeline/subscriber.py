@@ -8,13 +8,12 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from pipeline.core.errors import ConfigError, ConfigFault, RetriableError
+from pipeline.kafka_clients import Cluster, cluster_of, property_fault, reserved_faults
 
 if TYPE_CHECKING:
     from pipeline.config import Config  # who only subscribes need not load what reads configuration files
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
 
 RESERVED = frozenset({"enable.auto.commit", "enable.auto.offset.store", "error_cb", "group.id", "isolation.level"})
 """The librdkafka properties that the promises of ``subscribe`` rest on: they cannot be passed."""
@@ -96,20 +95,15 @@ def subscribe(
         ConfigError: a property is wrong, or the group has no name.
         RetriableError: raised by the generator when Kafka's client has failed for good: subscribe again.
     """
-    if config is None or isinstance(config, Mapping):
-        properties: Mapping[str, Any] = config or {}
-    else:
-        properties = config.kafka.properties
-        topic_prefix = config.kafka.topic_prefix if topic_prefix is None else topic_prefix
+    cluster = cluster_of(bootstrap_servers, topic_prefix, config)
     errors = _Errors()
-    servers = bootstrap_servers or properties.get("bootstrap.servers") or DEFAULT_BOOTSTRAP_SERVERS
-    settings = _consumer_properties(properties, servers, group) | {"error_cb": errors.note}
+    settings = _consumer_properties(cluster, group) | {"error_cb": errors.note}
     try:
         # A wrong property must be told here, not at the first event.
         consumer = Consumer(settings)
     except (KafkaException, TypeError, ValueError) as error:
-        raise ConfigError([ConfigFault("config", _reason(error), "see librdkafka's CONFIGURATION.md")]) from None
-    consumer.subscribe([(topic_prefix or "") + topic])
+        raise ConfigError([property_fault(error)]) from None
+    consumer.subscribe([cluster.topic_prefix + topic])
     return _events(consumer, wanted, errors)
 
 
@@ -137,19 +131,16 @@ class _Errors:
         self._said.clear()
 
 
-def _consumer_properties(properties: Mapping[str, Any], servers: str, group: str) -> dict[str, Any]:
-    faults = [
-        ConfigFault(f"config[{name!r}]", "is set by subscribe itself", "remove it")
-        for name in sorted(RESERVED & properties.keys())
-    ]
+def _consumer_properties(cluster: Cluster, group: str) -> dict[str, Any]:
+    faults = reserved_faults(cluster.properties, RESERVED)
     if not group:
         faults.append(ConfigFault("group", "is empty", "give the subscribers a name they share"))
     if faults:
         raise ConfigError(faults)
     return {
         **_DEFAULTS,
-        **properties,
-        "bootstrap.servers": servers,
+        **cluster.properties,
+        "bootstrap.servers": cluster.bootstrap_servers,
         "group.id": group,
         "isolation.level": "read_committed",
         # What is stored is committed, at the latest when the group is left; only what the body has seen off is stored.
@@ -223,8 +214,3 @@ def _commit(consumer: Consumer, message: Message) -> None:
             consumer.commit(asynchronous=True)
         except KafkaException as error:
             logger.debug("commit put off: %s", error)
-
-
-def _reason(error: Exception) -> str:
-    cause = error.args[0] if error.args else error
-    return str(cause.str()) if hasattr(cause, "str") else str(cause)

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException, Producer
 
 from pipeline.core.codec import MAX_BATCH_ROWS
 from pipeline.core.errors import ConfigError, ConfigFault
+from pipeline.kafka_clients import property_fault, reserved_faults
 
 OnOverflow: TypeAlias = Literal["drop_newest", "block"]
 
@@ -79,15 +80,12 @@ class PublisherSettings:
                 # librdkafka alone knows its properties; without a server it starts no connection.
                 Producer({**self.producer_properties(), "bootstrap.servers": ""})
             except (KafkaException, TypeError, ValueError) as error:
-                faults.append(ConfigFault("config", _reason(error), "see librdkafka's CONFIGURATION.md"))
+                faults.append(property_fault(error))
         if faults:
             raise ConfigError(faults)
 
     def _faults(self) -> list[ConfigFault]:
-        faults = [
-            ConfigFault(f"config[{name!r}]", "is set by the publisher itself", "remove it")
-            for name in sorted(RESERVED & self.properties.keys())
-        ]
+        faults = reserved_faults(self.properties, RESERVED)
         bounds = (
             ("block_timeout_s", self.block_timeout_s, 0, 3_600),
             ("buffer_rows", self.buffer_rows, 1, 100_000_000),
@@ -113,8 +111,3 @@ class PublisherSettings:
     def record_bytes_max(self) -> int:
         """The longest value of one record."""
         return max(1, int(self.producer_properties()["message.max.bytes"]) - _RECORD_OVERHEAD_BYTES)
-
-
-def _reason(error: Exception) -> str:
-    cause = error.args[0] if error.args else error
-    return str(cause.str()) if hasattr(cause, "str") else str(cause)
