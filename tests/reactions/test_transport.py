@@ -99,9 +99,9 @@ def truth(broker: LocalBroker, prefix: str) -> tuple[Seen, dict[tuple[str, int],
         if message.error():
             ended += 1
             continue
-        place = (message.topic().removeprefix(prefix), message.partition())
-        numbers[place].append(json.loads(message.value())["number"])
-        after[place] = message.offset() + 1
+        place = (str(message.topic()).removeprefix(prefix), int(message.partition() or 0))
+        numbers[place].append(json.loads(message.value() or b"")["number"])
+        after[place] = int(message.offset() or 0) + 1
     consumer.close()
     return numbers, after
 
