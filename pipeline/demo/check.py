@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,9 +10,8 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from jsonschema import Draft202012Validator
 
 from pipeline.config import Config
-from pipeline.core.errors import RetriableError, StartupError
-
-SCHEMA_DIRECTORY = Path(__file__).resolve().parents[2] / "schemas"
+from pipeline.core.errors import RetriableError
+from pipeline.schemas import load_schema
 
 EVENTS = {
     "predictions": "prediction.v1",
@@ -64,24 +62,22 @@ class Findings:
             self.faults.append(f"{message.topic()}[{message.partition()}]@{message.offset()}: {problem}")
 
 
-def check_events(config: Config, schema_directory: Path = SCHEMA_DIRECTORY) -> Findings:
+def check_events(config: Config) -> Findings:
     """Read all topics of the contract from start to end and validate each row.
 
     Args:
         config: where Kafka is.
-        schema_directory: the folder with the schemas.
 
     Returns:
         The findings.
 
     Raises:
-        StartupError: the schemas are not there.
         RetriableError: Kafka stopped answering.
         KafkaException: a topic could not be read.
     """
     findings = Findings(rows=dict.fromkeys(EVENTS, 0))
     names = {config.kafka.topic(name): name for name in EVENTS}
-    validators = _validators(schema_directory)
+    validators = {event: Draft202012Validator(load_schema(event)) for event in EVENTS.values()}
     for message in _read_all(config, list(names)):
         name = names[message.topic() or ""]
         headers = dict(message.headers() or ())
@@ -156,16 +152,6 @@ def _layout_fault(event: Mapping[str, Any]) -> str | None:
 
 def _cell(column: Any, index: int, n: int) -> Any:
     return column[index] if isinstance(column, list) and len(column) == n else column
-
-
-def _validators(directory: Path) -> dict[str, Draft202012Validator]:
-    try:
-        return {
-            event: Draft202012Validator(orjson.loads((directory / f"{event}.json").read_bytes()))
-            for event in EVENTS.values()
-        }
-    except OSError as error:
-        raise StartupError(f"no schemas in {directory} ({error}); run the demo from a clone of the project") from error
 
 
 def _text(header: str | bytes | None) -> str:

@@ -35,7 +35,7 @@ from pipeline.topics import create_topics
 
 DEFAULT_DATA_DIR = Path(".driftline/demo")
 
-_START_TIMEOUT_S = 120.0
+_START_TIMEOUT_S = 300.0
 _POLL_S = 0.25
 
 

@@ -1,13 +1,10 @@
 """Columnar records are taken apart as the contract says, and every fault is found in its place."""
 
-from pathlib import Path
-
 import orjson
 import pytest
 from confluent_kafka import Producer
 
 from pipeline.config import Config
-from pipeline.core.errors import DriftlineError
 from pipeline.demo.check import check_events, rows_of
 from pipeline.topics import create_topics
 from tests.conftest import MakeConfig
@@ -77,8 +74,3 @@ def test_a_bad_batch_is_found(config: Config, changes: dict[str, object], expect
 def test_an_unknown_schema_is_a_fault(config: Config) -> None:
     _produce(config, next(rows_of(BATCH)), schema="prediction.v9")
     assert "prediction.v9" in check_events(config).faults[0]
-
-
-def test_a_folder_without_schemas_is_refused(tmp_path: Path, config: Config) -> None:
-    with pytest.raises(DriftlineError, match="schemas"):
-        check_events(config, tmp_path)
