@@ -30,7 +30,8 @@ def end_offsets(admin: AdminClient, places: list[TopicPartition], spec: Any = No
         RetriableError: no answer in time.
         StartupError: the topic is gone or not ours to read.
     """
-    asked = {place: spec or OffsetSpec.latest() for place in places}
+    spec = spec or OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
+    asked = dict.fromkeys(places, spec)
     try:
         # Uncommitted on purpose: a read_committed question is answered with the last *stable* offset, which a
         # transaction that is still being finished holds back.

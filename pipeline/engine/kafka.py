@@ -1,7 +1,7 @@
 """How the engine talks to Kafka: the properties of its clients, and its errors sorted by the reaction they need."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -171,44 +171,3 @@ def producer_properties(config: Config, processor: str) -> dict[str, Any]:
         "delivery.report.only.error": True,
         "logger": log,
     }
-
-
-def partition_counts(topics: Mapping[str, Any], prefix: str) -> dict[str, int]:
-    """The number of partitions of every topic that has the prefix.
-
-    Args:
-        topics: topic metadata by full name.
-        prefix: the configured topic prefix.
-
-    Returns:
-        Partition counts by the name in the contract.
-    """
-    return {
-        name.removeprefix(prefix): len(topic.partitions)
-        for name, topic in topics.items()
-        if name.startswith(prefix) and topic.error is None
-    }
-
-
-def check_topics(counts: Mapping[str, int], inputs: Iterable[str], tables: Iterable[str], changelog: str) -> None:
-    """Refuse a cluster on which the processor's state could not follow its inputs.
-
-    Args:
-        counts: partition counts by topic.
-        inputs: topics that must have equal counts.
-        tables: topics that must exist.
-        changelog: the state's topic, which must have the inputs' count.
-
-    Raises:
-        StartupError: a topic is missing or the counts differ.
-    """
-    aligned = (*inputs, changelog)
-    missing = [name for name in (*aligned, *tables) if name not in counts]
-    if missing:
-        raise StartupError(f"topics are missing: {', '.join(missing)}; run `driftline topics create`")
-    if len({counts[name] for name in aligned}) > 1:
-        listed = ", ".join(f"{name} {counts[name]}" for name in aligned)
-        raise StartupError(
-            f"topics that are read together differ in their partition counts: {listed}; "
-            "delete those with the wrong count and run `driftline topics create`"
-        )

@@ -1,8 +1,10 @@
 """What a runner tells about itself: an immutable snapshot, safe to read from any thread."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from pipeline.engine.kafka import log
 
 State: TypeAlias = Literal["starting", "restoring", "running", "stopping", "stopped", "failed"]
 
@@ -65,3 +67,45 @@ class RunnerStatus:
     last_error: str | None = None
     counters: Counters = Counters()
     tasks: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+class StatusBoard:
+    """Keeps the latest snapshot; written by the runner's thread alone, read by any.
+
+    Args:
+        processor: the processor's name.
+        on_status: called with each published snapshot.
+    """
+
+    def __init__(self, processor: str, on_status: Callable[[RunnerStatus], None] | None) -> None:
+        self.now = RunnerStatus(processor)
+        self._on_status = on_status
+
+    def update(self, **changes: Any) -> None:
+        """Replace fields of the snapshot without telling."""
+        self.now = replace(self.now, **changes)
+
+    def publish(self, **changes: Any) -> None:
+        """Replace fields and tell the listener."""
+        self.update(**changes)
+        if self._on_status:
+            self._on_status(self.now)
+
+    def enter(self, state: State) -> None:
+        """Publish a change of state."""
+        self.publish(state=state, restore_records=0, restore_partitions_left=0)
+
+    def count(self, **more: int) -> None:
+        """Add to counters.
+
+        Args:
+            more: what to add, by the counter's name.
+        """
+        now = self.now.counters
+        self.update(counters=replace(now, **{name: getattr(now, name) + n for name, n in more.items()}))
+
+    def note(self, error: BaseException, reaction_taken: str) -> None:
+        """Keep and log an error with what is done about it."""
+        text = f"{error or type(error).__name__}; {reaction_taken}"
+        self.update(last_error=text)
+        log.warning("%s: %s", self.now.processor, text)

@@ -1,0 +1,151 @@
+"""From an assignment to tasks that stand exactly where the committed offsets stand.
+
+Why a zombie can do no harm, and why a restore misses nothing. Say A owned partition p and B gets it.
+
+1. B is assigned p in a new generation of the group. From then on the group coordinator refuses offsets that A sends
+   with its old generation (KIP-447). Every transaction of ours carries offsets, so A cannot begin to commit any more.
+2. A may have sent its offsets *before*: that transaction can still commit. So B asks for the committed offsets first,
+   as a read_committed consumer, which the coordinator answers only when no offsets of p are pending in a transaction.
+   From here on nothing of A's can change the offsets, and so nothing of A's can become committed at all.
+3. Only then B asks where the changelog ends, open transactions counted in. What A committed was written before its
+   commit began, so it lies before that end; what B reads up to there, with read_committed, is the state that belongs to
+   the offsets of step 2. See ``ChangelogReader`` for reading "up to there".
+
+The other order (state first, then offsets) would lose A's last transaction from the state but not from the offsets.
+A restarted worker of the same name does the same; in addition ``init_transactions`` fences its predecessor's producer,
+and the group coordinator refuses the predecessor's member id because the group instance id has a new owner.
+If B's own generation is over by the time it has finished, its first commit is refused and it starts again: the shell
+takes the group metadata down once an assignment and commits with nothing else.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from pipeline.config import Config
+from pipeline.core.errors import RetriableError, StartupError
+from pipeline.engine.changelog import ChangelogReader, end_offsets
+from pipeline.engine.kafka import kafka_error, reaction
+from pipeline.processors.processor import PartitionTask, Processor
+
+_ASK_S = 1.0  # one question for committed offsets; between two the group is served
+_PATIENCE_S = 60.0  # beyond three transaction timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Tasks and the offsets they stand at.
+
+    Attributes:
+        tasks: by partition.
+        positions: the next offset to read by input topic (the name in the contract) and partition.
+        records: how many changelog records were read.
+    """
+
+    tasks: dict[int, PartitionTask]
+    positions: dict[tuple[str, int], int]
+    records: int
+
+
+class Restorer:
+    """Makes the tasks of an assignment.
+
+    Args:
+        config: the configuration.
+        processor: makes the empty tasks.
+        admin: answers where logs end.
+        partitions: partition counts by the name in the contract.
+    """
+
+    def __init__(self, config: Config, processor: Processor, admin: AdminClient, partitions: Mapping[str, int]) -> None:
+        self._config, self._processor, self._admin, self._partitions = config, processor, admin, partitions
+        self._changelog = f"{processor.name}-changelog"
+
+    def restore(
+        self, consumer: Any, assigned: Sequence[tuple[str, int]], keep_going: Callable[[int, int], bool]
+    ) -> Restored | None:
+        """Ask, ask and read, in the order explained above.
+
+        Args:
+            consumer: the group's consumer, in the generation of this assignment.
+            assigned: input topic and partition, sorted.
+            keep_going: called at least every second with changelog records read and partitions still to do; serves the
+                group and is false when this restore has lost its sense.
+
+        Returns:
+            The tasks; None when ``keep_going`` ended it.
+
+        Raises:
+            StartupError: partition counts have changed, or there is state without offsets.
+            RetriableError: the broker did not answer.
+        """
+        inputs, partitions = self._aligned(assigned)
+        committed = self._committed(consumer, inputs, lambda: keep_going(0, len(partitions)))
+        if committed is None:
+            return None
+        topic = self._config.kafka.topic(self._changelog)
+        ends = end_offsets(self._admin, [TopicPartition(topic, p) for p in partitions])
+        tasks = {p: self._processor.task(p, self._partitions) for p in partitions}
+        reader = ChangelogReader(self._config, self._processor.name)
+        counts = reader.restore(tasks, {p: ends[topic, p] for p in partitions}, keep_going)
+        if counts is None:
+            return None
+        positions = self._positions(inputs, committed, counts)
+        return Restored(tasks, positions, sum(counts.values())) if keep_going(sum(counts.values()), 0) else None
+
+    def _aligned(self, assigned: Sequence[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[int]]:
+        partitions = sorted({partition for _, partition in assigned})
+        inputs = [(topic, partition) for partition in partitions for topic in self._processor.inputs]
+        known = self._partitions[self._changelog]
+        if sorted(inputs) != sorted(assigned) or partitions[-1] >= known:
+            raise StartupError(
+                f"{self._processor.name} was assigned {assigned} with {known} changelog partitions: "
+                "partition counts have changed; stop the workers and make all counts equal"
+            )
+        return inputs, partitions
+
+    def _committed(
+        self, consumer: Any, inputs: list[tuple[str, int]], keep_going: Callable[[], bool]
+    ) -> dict[tuple[str, int], int] | None:
+        """The group's offsets once no transaction holds any of them open."""
+        prefix = self._config.kafka.topic_prefix
+        asked = [TopicPartition(prefix + topic, partition) for topic, partition in inputs]
+        deadline_s = time.monotonic() + 3 * self._config.engine.transaction_timeout / 1_000 + _PATIENCE_S
+        while keep_going():
+            try:
+                # read_committed makes the coordinator answer "not stable yet" and librdkafka ask again until then.
+                answer = consumer.committed(asked, timeout=_ASK_S)
+            except KafkaException as exception:
+                failure = reaction(kafka_error(exception), "asking for committed offsets")
+                if not isinstance(failure, RetriableError) or time.monotonic() > deadline_s:
+                    raise failure from exception
+                time.sleep(0.05)
+                continue
+            for place in answer:
+                if place.error:
+                    raise reaction(place.error, f"asking for the committed offset of {place.topic}")
+            return {(place.topic.removeprefix(prefix), place.partition): place.offset for place in answer}
+        return None
+
+    def _positions(
+        self, inputs: list[tuple[str, int]], committed: dict[tuple[str, int], int], restored: Mapping[int, int]
+    ) -> dict[tuple[str, int], int]:
+        """Where to read on: the committed offset, or the log's beginning for an input that was never committed."""
+        fresh = [place for place in inputs if committed[place] < 0]
+        for _, partition in fresh:
+            if restored[partition] and all(committed[topic, partition] < 0 for topic in self._processor.inputs):
+                raise StartupError(
+                    f"partition {partition} of {self._changelog} holds state but the consumer group has no offsets "
+                    "(expired or deleted): reading from the beginning would count twice; set the group's offsets to "
+                    f"where it stopped, or delete {self._changelog} and run `driftline topics create` to start anew"
+                )
+        if not fresh:
+            return committed
+        prefix = self._config.kafka.topic_prefix
+        places = [TopicPartition(prefix + topic, partition) for topic, partition in fresh]
+        starts = end_offsets(self._admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # untyped there
+        return committed | {(topic, p): starts[prefix + topic, p] for topic, p in fresh}
