@@ -92,7 +92,7 @@ def consumer_properties(config: Config, processor: str) -> dict[str, Any]:
     return {
         # librdkafka's default lets a full queue sleep for a second: measured, a factor of three in throughput.
         "fetch.queue.backoff.ms": 5,
-        "queued.max.messages.kbytes": 262_144,
+        "queued.max.messages.kbytes": 131_072,  # two processors a worker: 256 MB in all
         "queued.min.messages": 500_000,
         "fetch.wait.max.ms": 100,  # the end of a partition is noticed only when a fetch comes back empty
         "reconnect.backoff.max.ms": 2_000,
