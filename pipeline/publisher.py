@@ -96,8 +96,8 @@ class Publisher:
         self._sender = Sender(self._settings)
         self._buffer = self._sender.buffer
         lifecycle.enrol(self._sender)
-        # A publisher that is forgotten without close still sends what it has, and ends its thread.
-        self._forgotten = weakref.finalize(self, _forget, self._sender)
+        # Forgotten without close, it still sends what it has, and its thread ends.
+        self._forgotten = weakref.finalize(self, self._sender.close_soon, _CLOSE_WHEN_FORGOTTEN_S)
         self._forgotten.atexit = False
 
     def __repr__(self) -> str:
@@ -381,11 +381,6 @@ class Publisher:
             part = columns if step == rows else columns.part(start, min(start + step, rows))
             self._buffer.put(part, len(part), deadline_s)
         return keys
-
-
-def _forget(sender: Sender) -> None:
-    lifecycle.discharge(sender)
-    sender.close_soon(_CLOSE_WHEN_FORGOTTEN_S)
 
 
 def _copied(value: Any) -> Any:

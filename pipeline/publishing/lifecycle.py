@@ -11,11 +11,12 @@ _living: set[Sender] = set()
 
 
 def enrol(sender: Sender) -> None:
-    """Look after a sender until ``discharge``.
+    """Look after a sender until ``discharge``, or until it has ended by itself.
 
     Args:
         sender: the sender.
     """
+    _living.difference_update([known for known in _living if known.is_closing and not known.is_running])
     _living.add(sender)
 
 
@@ -39,6 +40,8 @@ def _close_all() -> None:
 
 def _begin_anew() -> None:
     for sender in tuple(_living):
+        if sender.is_closing:
+            _living.discard(sender)
         sender.after_fork_in_child()
 
 

@@ -101,6 +101,16 @@ class Sender:
         self.buffer.reset()
         self._begin()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was told to end."""
+        return self._deadline_s is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
     def stats(self) -> PublisherStats:
         """The counts at this moment."""
         delivery = self._delivery
@@ -141,7 +151,7 @@ class Sender:
             Whether every row logged before the call is settled: neither queued nor in flight.
         """
         with self._settled:
-            if self._thread is None or not self._thread.is_alive():
+            if not self.is_running:
                 return self.buffer.held_rows == 0
             self._flushes_asked += 1
             flush = self._flushes_asked

@@ -62,15 +62,17 @@ publisher = Publisher(sys.argv[1], topic_prefix=sys.argv[2], linger_ms=60_000)
 forgotten = Publisher(sys.argv[1], topic_prefix=sys.argv[2], linger_ms=60_000)
 for one in (publisher, forgotten):
     one.log_prediction(model="m", model_version="1", task="binary", prediction=1)
+publisher.flush()  # its thread and connection are alive
+one.log_prediction(model="m", model_version="3", task="binary", prediction=1)
 if os.fork() == 0:
     publisher.log_prediction(model="m", model_version="2", task="binary", prediction=1)
     sys.exit()
-os.wait()
+assert os.wait()[1] == 0
 del forgotten, one
 """
     subprocess.run([sys.executable, "-c", script, topics.address, topics.prefix], check=True, timeout=60)
     versions = sorted(row["model_version"] for _, row in topics.rows("predictions"))
-    assert versions == ["1", "1", "2"]
+    assert versions == ["1", "1", "2", "3"]
 
 
 def test_blocking_lets_any_number_of_rows_through(topics: Topics) -> None:
