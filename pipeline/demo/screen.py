@@ -232,9 +232,7 @@ def _windows_table(state: State) -> Table:
 
 
 def _drift_table(state: State) -> Table:
-    table = Table(
-        "feature", title="Drifted features, newest window", title_justify="left", box=None, header_style="dim"
-    )
+    table = Table("feature", title="Drifted, newest window", title_justify="left", box=None, header_style="dim")
     newest = _ordered(state)[-1:]
     drifted = [(name, window.drift[name]) for window in newest for name in window.drifted]
     methods = sorted({method for _, figures in drifted for method, value in figures.items() if is_number(value)})
