@@ -82,9 +82,6 @@ class Delivery:
             return True
 
     def _produce(self, record: Record, number: int) -> None:
-        headers: list[tuple[str, str | bytes | None]] = [("schema", record.stream.schema)]
-        if record.stream.columnar:
-            headers.append(("layout", "columns"))
         if self._producer is None:
             raise KafkaException(KafkaError(KafkaError._STATE, "the publisher is closed"))  # noqa: SLF001 - public code
         self._producer.produce(
@@ -92,7 +89,7 @@ class Delivery:
             value=record.value,
             key=record.key,
             partition=record.partition,
-            headers=headers,
+            headers=record.headers,
             on_delivery=partial(self._answered, number),
         )
 

@@ -44,6 +44,12 @@ class Record:
     value: bytes
     rows: int
 
+    @property
+    def headers(self) -> list[tuple[str, str | bytes | None]]:
+        """What tells a reader how to read the value."""
+        layout: list[tuple[str, str | bytes | None]] = [("layout", "columns")] if self.stream.columnar else []
+        return [("schema", self.stream.schema), *layout]
+
 
 class Encoder:
     """Makes records from entries. A row that has no place in a record is rejected alone; the rows beside it go.

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.events import Int32s
@@ -50,11 +50,13 @@ def test_hashes_each_key_of_a_batch_alone() -> None:
     assert hash_all([key for key, _ in KAFKA_VECTORS]).tolist() == [expected for _, expected in KAFKA_VECTORS]
 
 
+@settings(deadline=None)  # the first example compiles the kernel
 @given(st.lists(st.binary(max_size=40), max_size=30))
 def test_agrees_with_the_oracle(keys: list[bytes]) -> None:
     assert hash_all(keys).tolist() == [oracle(key) for key in keys]
 
 
+@settings(deadline=None)  # the first example compiles the kernel
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=20), st.integers(1, 10_000))
 def test_partition_is_the_positive_hash_modulo_the_count(keys: list[str], count: int) -> None:
     assert partitions_of(keys, count).tolist() == [(oracle(key.encode()) & 0x7FFFFFFF) % count for key in keys]
