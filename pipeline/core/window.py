@@ -15,7 +15,7 @@ class WindowSize:
 
     Attributes:
         size_ms: the length, in milliseconds.
-        slide_ms: the distance between starts, in milliseconds; divides nothing in particular, at most ``size_ms``.
+        slide_ms: the distance between starts, in milliseconds; at most ``size_ms``, which it need not divide.
     """
 
     size_ms: int
@@ -37,6 +37,14 @@ class WindowSize:
         last = timestamp_ms - timestamp_ms % self.slide_ms
         first = last - (self.size_ms - 1 - (timestamp_ms - last)) // self.slide_ms * self.slide_ms
         return iter(range(first, last + 1, self.slide_ms))
+
+    def last_end_ms(self, timestamp_ms: int) -> int:
+        """When the last window that contains a moment ends.
+
+        Args:
+            timestamp_ms: the moment, epoch milliseconds.
+        """
+        return timestamp_ms - timestamp_ms % self.slide_ms + self.size_ms
 
 
 def parse_window(text: str) -> WindowSize:
@@ -71,5 +79,16 @@ def pane_ms(sizes: Iterable[WindowSize]) -> int:
 
     Returns:
         The pane length in milliseconds.
+
+    Raises:
+        ValueError: a window would be merged from too many panes.
     """
-    return gcd(*(length for size in sizes for length in (size.size_ms, size.slide_ms)))
+    every = sorted(sizes)
+    pane = gcd(*(length for size in every for length in (size.size_ms, size.slide_ms)))
+    if every[-1].size_ms // pane > MAX_PANES_PER_WINDOW:
+        names = ", ".join(map(str, reversed(every)))
+        raise ValueError(
+            f"windows {names} share only panes of {format_duration(pane)}, more than {MAX_PANES_PER_WINDOW} in the "
+            "longest; choose sizes and slides that divide one another"
+        )
+    return pane
