@@ -32,7 +32,9 @@ def build_cells(
     panes, pane_code = _distinct(pane)
     kinds, kind = _distinct((group.astype(np.int64) * len(segment_sets) + segment_set) * len(panes) + pane_code)
     cells: dict[tuple[int, str, int], int] = {}
-    width = 1 + max((len(segments) for segments in segment_sets), default=0)
+    # Only the sets of these rows: a partition knows many more than a batch has.
+    sets = (kinds // len(panes) % len(segment_sets)).tolist() if len(kinds) else []
+    width = 1 + max((len(segment_sets[code]) for code in dict.fromkeys(sets)), default=0)
     cell_of = np.full((len(kinds), width), -1, np.int32)  # the cells of each distinct (group, segment set, pane)
     for index, code in enumerate(kinds.tolist()):
         rest, pane_index = divmod(code, len(panes))
