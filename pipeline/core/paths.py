@@ -22,13 +22,9 @@ def find(value: Json, path: str) -> Iterator[tuple[str, Json]]:
         return
     head, _, rest = path.partition(".")
     for key, inner in value.items():
-        if head == "*":
-            remainder = rest
-        elif path == key:
-            remainder = ""
-        elif path.startswith(key + "."):
-            remainder = path[len(key) + 1 :]
-        else:
-            continue
-        for found, leaf in find(inner, remainder):
-            yield (f"{key}.{found}" if found else key), leaf
+        remainders = [rest] if head == "*" else []
+        if f"{path}.".startswith(f"{key}."):
+            remainders.append(path[len(key) + 1 :])
+        for remainder in dict.fromkeys(remainders):  # two only for a key that begins with a star itself
+            for found, leaf in find(inner, remainder):
+                yield (f"{key}.{found}" if found else key), leaf
