@@ -61,6 +61,8 @@ class Dictionary(Generic[T]):
             first: the first value's code.
             values: the values that follow each other from there.
         """
+        for value in self.values[first:]:
+            del self._codes[value]
         del self.values[first:]
         for value in values:
             self._codes[value] = len(self.values)
