@@ -211,6 +211,7 @@ class Resources:
 
     Attributes:
         offset: int64[n], the record's offset.
+        row: int32[n], the event's place inside its record (0 for a single event).
         timestamp_ms: int64[n].
         host: int32[n], index into ``hosts``.
         metric: int32[n], index into ``metrics``.
@@ -221,6 +222,7 @@ class Resources:
     """
 
     offset: Int64s
+    row: Int32s
     timestamp_ms: Int64s
     host: Int32s
     metric: Int32s

@@ -20,7 +20,6 @@ from pipeline.core.codec import (
     decode_predictions,
     decode_resources,
     encode_dead_letter,
-    refused_records,
     refused_rows,
 )
 from pipeline.core.events import (
@@ -285,11 +284,10 @@ class JoinerTask:
     # --- resources -----------------------------------------------------------------------------------------------
 
     def _resources(self, batch: RecordBatch, rows: Resources, now_ms: int) -> None:
-        whole = np.zeros(len(rows), np.int32)
-        kept = self._refuse_future(batch, rows.offset, whole, rows.timestamp_ms, now_ms)
+        kept = self._refuse_future(batch, rows.offset, rows.row, rows.timestamp_ms, now_ms)
         watermark = self._state.watermarks[RESOURCES].advance(rows.timestamp_ms[kept])
         late = rows.timestamp_ms[kept] < watermark
-        self._refuse(batch, rows.offset, whole, kept[late], "too_late", "its window is closed already")
+        self._refuse(batch, rows.offset, rows.row, kept[late], "too_late", "its window is closed already")
         self._pending.absorb_hosts(fold_resources(rows, kept[~late].astype(np.int32), self._settings.pane_ms))
 
     # --- time ----------------------------------------------------------------------------------------------------
@@ -398,11 +396,7 @@ class JoinerTask:
         return np.flatnonzero(~future)
 
     def _refuse(self, batch: RecordBatch, offset: Int64s, row: Int32s, rows: Int64s, reason: str, detail: str) -> None:
-        if not len(rows):
-            return
-        if batch.topic == RESOURCES:
-            self._dead += refused_records(batch, offset[rows], reason, detail)
-        else:
+        if len(rows):
             self._dead += refused_rows(batch, offset[rows], row[rows], reason, detail)
 
 

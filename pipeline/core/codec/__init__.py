@@ -33,7 +33,7 @@ from pipeline.core.codec.labels import decode_labels
 from pipeline.core.codec.limits import MAX_BATCH_ROWS
 from pipeline.core.codec.names import class_name, hash_members, ideal_ranking, label_set, ranking
 from pipeline.core.codec.predictions import decode_predictions
-from pipeline.core.codec.refuse import refused_records, refused_rows
+from pipeline.core.codec.refuse import refused_rows
 from pipeline.core.codec.resources import decode_models, decode_resources
 from pipeline.core.kernels.hashing import hash_key
 
@@ -53,6 +53,5 @@ __all__ = [
     "ideal_ranking",
     "label_set",
     "ranking",
-    "refused_records",
     "refused_rows",
 ]

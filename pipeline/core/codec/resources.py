@@ -13,15 +13,18 @@ from pipeline.core.codec.rows import model_event, resource_event
 from pipeline.core.errors import BadEventError
 from pipeline.core.events import DeadLetter, Decoded, RecordBatch, Resources
 
+RESOURCE_LAYOUT = BatchLayout(
+    fields=("host", "timestamp_ms", "metrics", "model", "model_version"),
+    maps={"metrics": limits.MAX_METRICS},
+    array="timestamp_ms",
+)
+"""How resource events lie in a columnar record."""
+
 
 class _ResourceRows:
-    """How resource events lie in a columnar record; see ``records.RowChecker``."""
+    """The checks of resource events; see ``records.RowChecker``."""
 
-    layout = BatchLayout(
-        fields=("host", "timestamp_ms", "metrics", "model", "model_version"),
-        maps={"metrics": limits.MAX_METRICS},
-        array="timestamp_ms",
-    )
+    layout = RESOURCE_LAYOUT
     check = staticmethod(resource_event)
 
 
@@ -35,28 +38,32 @@ def decode_resources(batch: RecordBatch) -> Decoded:
         ``Resources`` with one row a metric in log order, and a dead letter for each bad event or record.
     """
     dead: list[DeadLetter] = []
-    events: list[tuple[int, tuple[str, int, dict[str, float]]]] = []
+    events: list[tuple[int, int, tuple[str, int, dict[str, float]]]] = []
     for columnar, indexes in record_runs(batch, "resource.v1", dead):
         for index in indexes:
             value, offset = batch.values[index] or b"", batch.offsets[index]
             if columnar:
-                events += ((offset, event) for _, event in checked_rows(batch, value, offset, _ResourceRows, dead))
+                rows = checked_rows(batch, value, offset, _ResourceRows, dead)
+                events += ((offset, place, event) for place, event in rows)
                 continue
             try:
-                events.append((offset, resource_event(parse_object(value))))
+                events.append((offset, 0, resource_event(parse_object(value))))
             except BadEventError as error:
                 dead.append(dead_letter(batch, offset, error, value))
     dead.sort(key=lambda letter: (letter.offset, letter.row or 0))
     hosts: Codes[str, str] = Codes(str)
     metrics: Codes[str, str] = Codes(str)
-    readings = [(offset, *event[:2], *reading) for offset, event in events for reading in event[2].items()]
+    readings = [
+        (offset, place, *event[:2], *reading) for offset, place, event in events for reading in event[2].items()
+    ]
     return Decoded(
         Resources(
             offset=np.array([reading[0] for reading in readings], np.int64),
-            host=np.array([hosts.code(reading[1]) for reading in readings], np.int32),
-            timestamp_ms=np.array([reading[2] for reading in readings], np.int64),
-            metric=np.array([metrics.code(reading[3]) for reading in readings], np.int32),
-            value=np.array([reading[4] for reading in readings], np.float64),
+            row=np.array([reading[1] for reading in readings], np.int32),
+            host=np.array([hosts.code(reading[2]) for reading in readings], np.int32),
+            timestamp_ms=np.array([reading[3] for reading in readings], np.int64),
+            metric=np.array([metrics.code(reading[4]) for reading in readings], np.int32),
+            value=np.array([reading[5] for reading in readings], np.float64),
             hosts=hosts.names,
             metrics=metrics.names,
             events=len(events),
