@@ -1,16 +1,20 @@
 """One transaction a commit: outputs, state changes and input offsets become visible together or not at all."""
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from pipeline.config import Config
+from pipeline.core.errors import RetriableError
 from pipeline.core.events import OutputRecord
 from pipeline.engine.kafka import CALL_TIMEOUT_S, kafka_error, log, producer_properties, reaction
 
 _T = TypeVar("_T")
 _MAX_BACKOFF_S = 2.0
+_HUNG_S = 2 * CALL_TIMEOUT_S
+"""When a call that was to end after ``CALL_TIMEOUT_S`` is given up."""
 
 
 class Transactions:
@@ -28,6 +32,7 @@ class Transactions:
         self._wait = wait
         self._producer = Producer(producer_properties(config, processor))
         self._open = False
+        self._hung = False
 
     def start(self) -> None:
         """Fence every older producer of this name: its open transaction is aborted, its prepared one completed.
@@ -83,17 +88,20 @@ class Transactions:
         """Abort the open transaction, if there is one.
 
         Raises:
-            RetriableError: the broker did not answer: throw this producer away.
+            RetriableError: the broker did not answer, or an earlier call hangs: throw this producer away.
             FencedError: the same, because it was fenced.
             StartupError: the broker refuses.
         """
+        if self._hung:
+            raise RetriableError("the transactional producer hangs and cannot abort; a new one will fence it")
         if self._open:
             self._call("aborting", self._producer.abort_transaction)
             self._open = False
 
     def close(self) -> None:
         """Drop what is unsent. An open transaction is aborted by the next ``start`` or by its timeout."""
-        self._producer.purge()
+        if not self._hung:
+            self._producer.purge()
 
     def _produce(
         self,
@@ -123,7 +131,7 @@ class Transactions:
         attempt = 0
         while True:
             try:
-                return function(*args, CALL_TIMEOUT_S)
+                return self._bounded(doing, function, *args)
             except KafkaException as exception:
                 error = kafka_error(exception)
                 attempt += 1
@@ -132,3 +140,29 @@ class Transactions:
                 log.warning("%s: %s, trying again (%d of %d)", doing, error.str(), attempt, self._max_retries)
                 if self._wait(min(0.05 * 2**attempt, _MAX_BACKOFF_S)):
                     raise reaction(error, doing) from exception
+
+    def _bounded(self, doing: str, function: Callable[..., _T], *args: Any) -> _T:
+        """Call the broker from a thread of its own, which can be left behind.
+
+        librdkafka's ``send_offsets_to_transaction`` does not keep its timeout, and after a broker's restart may never
+        return (confluentinc/librdkafka issues 5456 and 5511). The producer left behind is harmless: the next one of
+        its name fences it.
+        """
+        done: list[_T] = []
+        failed: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                done.append(function(*args, CALL_TIMEOUT_S))
+            except BaseException as exception:  # noqa: BLE001 - handed to the caller below
+                failed.append(exception)
+
+        thread = threading.Thread(target=call, name=doing, daemon=True)
+        thread.start()
+        thread.join(_HUNG_S)
+        if failed:
+            raise failed[0]
+        if not done:
+            self._hung = True
+            raise RetriableError(f"{doing}: no answer and no timeout within {_HUNG_S:.0f} s; starting a new producer")
+        return done[0]
