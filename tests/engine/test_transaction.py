@@ -21,7 +21,7 @@ def test_a_call_that_hangs_is_left_behind_with_its_producer(monkeypatch: pytest.
         def init_transactions(self, _timeout_s: float) -> Any:
             released.wait(30)
 
-    transactions._producer = Hanging()
+    monkeypatch.setattr(transactions, "_producer", Hanging())
     with pytest.raises(RetriableError, match="starting a new producer"):
         transactions.start()
     with pytest.raises(RetriableError, match="cannot abort"):
