@@ -68,8 +68,8 @@ class Joiner:
     """The processor; makes one task a partition."""
 
     name = "joiner"
-    inputs = (PREDICTIONS, LABELS, RESOURCES)
-    tables = (REFERENCES,)
+    inputs: tuple[str, ...] = (PREDICTIONS, LABELS, RESOURCES)
+    tables: tuple[str, ...] = (REFERENCES,)
 
     def __init__(self, settings: JoinerSettings, references: ReferenceBook) -> None:
         self._settings = settings

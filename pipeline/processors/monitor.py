@@ -28,8 +28,8 @@ class Monitor:
     """The processor; makes one task a partition."""
 
     name = "monitor"
-    inputs = (PARTIALS, MODELS)
-    tables = ()
+    inputs: tuple[str, ...] = (PARTIALS, MODELS)
+    tables: tuple[str, ...] = ()
 
     def __init__(self, settings: MonitorSettings) -> None:
         self._settings = settings
