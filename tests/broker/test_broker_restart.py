@@ -9,8 +9,8 @@ from pipeline import Publisher
 from pipeline.config import Config
 from pipeline.local_broker import BrokerOptions, LocalBroker
 from pipeline.topics import create_topics
-from tests.broker.test_windows import TEST_PARTITIONS, read_all, worker
-from tests.conftest import Eventually
+from tests.broker.worker_process import read_all, worker
+from tests.conftest import TEST_PARTITIONS, Eventually
 
 
 def free_port() -> int:
@@ -21,7 +21,7 @@ def free_port() -> int:
 
 def test_everything_goes_on_by_itself_when_the_broker_comes_back(tmp_path: Path, eventually: Eventually) -> None:
     port = free_port()
-    config = Config(kafka={"bootstrap_servers": f"127.0.0.1:{port}", "partitions": TEST_PARTITIONS})  # type: ignore[arg-type]
+    config = Config(kafka={"bootstrap_servers": f"127.0.0.1:{port}", "partitions": TEST_PARTITIONS})
     broker = LocalBroker(BrokerOptions(data_dir=tmp_path / "kafka", port=port))
 
     def log(publisher: Publisher, first: int, count: int) -> None:

@@ -1,97 +1,25 @@
 """The whole pipeline on a real broker: worker processes are killed in mid-stream, and the final windows stay exact."""
 
 import json
-import os
 import random
 import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from pipeline.config import Config
 from pipeline.core.codec import encode_columns
 from pipeline.topics import create_topics
+from tests.broker.worker_process import raw_log, read_all, worker
 from tests.conftest import TEST_PARTITIONS, Eventually, MakeConfig
 from tests.processors.truth import Times, expected_numbers, final_windows, said_numbers
 
 TIMES = Times(pane_ms=2_000, horizon_ms=10_000, early_ms=10_000, lateness_ms=1_000)
-WINDOWS = {
-    "sizes": ["2s"],
-    "label_horizon": "10s",
-    "early_label_horizon": "10s",
-    "allowed_lateness": "1s",
-    "idle_timeout": "6s",
-}
 COUNT = 4_000
 SPAN_MS = 20_000
-
-
-@contextmanager
-def worker(config: Config, name: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process of its own, as ``driftline worker`` starts it."""
-    environment = {
-        **os.environ,
-        "DRIFTLINE_KAFKA__BOOTSTRAP_SERVERS": config.kafka.bootstrap_servers,
-        "DRIFTLINE_KAFKA__TOPIC_PREFIX": config.kafka.topic_prefix,
-        "DRIFTLINE_WINDOWS__SIZES": json.dumps(WINDOWS["sizes"]),
-        **{f"DRIFTLINE_WINDOWS__{key.upper()}": str(value) for key, value in WINDOWS.items() if key != "sizes"},
-        "DRIFTLINE_WORKER__NAME": name,
-        "DRIFTLINE_WORKER__WEB_PORT": "0",
-        "DRIFTLINE_WORKER__ROLES": '["joiner", "monitor"]',
-    }
-    with (folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", "worker"], env=environment, stderr=log, cwd=folder
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-
-def read_all(config: Config, topic: str) -> Iterator[tuple[int, Any, dict[str, bytes]]]:
-    """Every committed record of a topic: partition, decoded value, headers; in log order a partition."""
-    consumer = Consumer(
-        {
-            **config.kafka.properties,
-            "group.id": "reader",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-        }
-    )
-    name = config.kafka.topic(topic)
-    for partition in range(TEST_PARTITIONS):
-        consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING)])
-        _, end = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
-        while True:
-            message = consumer.poll(0.2)
-            if message is not None and message.error() is None:
-                yield partition, json.loads(message.value()), dict(message.headers() or ())
-            position = consumer.position([TopicPartition(name, partition)])[0].offset
-            if position >= end or end == 0:
-                break
-    consumer.close()
-
-
-def raw_log(config: Config, topic: str) -> list[list[dict[str, Any]]]:
-    """The rows of an input topic by partition, columnar records taken apart."""
-    rows: list[list[dict[str, Any]]] = [[] for _ in range(TEST_PARTITIONS)]
-    for partition, value, headers in read_all(config, topic):
-        if headers.get("layout") == b"columns":
-            rows[partition] += [
-                {name: column[i] if isinstance(column, list) else column for name, column in value.items()}
-                for i in range(value["n"])
-            ]
-        else:
-            rows[partition].append(value)
-    return rows
 
 
 def produce(config: Config, actions: dict[int, Any]) -> None:
@@ -123,7 +51,7 @@ def produce(config: Config, actions: dict[int, Any]) -> None:
         else:
             columns = {**{name: [value, value] for name, value in event.items()}, "model": "fraud"}
             columns["prediction_id"] = [event["prediction_id"], f"q{number}"]
-            headers = [("layout", b"columns"), ("schema", b"prediction.v1")]
+            headers: Any = [("layout", b"columns"), ("schema", b"prediction.v1")]
             value = encode_columns(columns, 2)
             producer.produce(config.kafka.topic("predictions"), value, partition=partition, headers=headers)
         for place, labels in waiting.items():

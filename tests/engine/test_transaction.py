@@ -13,7 +13,7 @@ from pipeline.engine.transaction import Transactions
 
 def test_a_call_that_hangs_is_left_behind_with_its_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction, "_HUNG_S", 0.05)
-    config = Config(kafka={"bootstrap_servers": "127.0.0.1:1"})  # type: ignore[arg-type]
+    config = Config(kafka={"bootstrap_servers": "127.0.0.1:1"})
     transactions = Transactions(config, "toy", lambda _seconds: False)
     released = threading.Event()
 

@@ -31,7 +31,7 @@ class Loop:
 
     def start(self) -> None:
         self.processors = {"joiner": make_joiner(self.config), "monitor": make_monitor(self.config)}
-        counts = defaultdict(lambda: self.partitions)
+        counts: dict[str, int] = defaultdict(lambda: self.partitions)
         for record in self.topics["references", 0]:
             self.processors["joiner"].on_table("references", record[0] or b"", record[1])
         for name, processor in self.processors.items():

@@ -1,4 +1,4 @@
-"""The final windows as plain Python computes them from the raw logs: dicts, loops and fractions, none of our own code."""
+"""The final windows as plain Python has them from the raw logs: dicts, loops and fractions, none of our own code."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -69,6 +69,21 @@ def join_partition(
     return accepted, duplicates, unmatched, too_late
 
 
+def count_row(cell: dict[str, Any], row: Row) -> None:
+    event, counts = row.event, cell["counts"]
+    counts["predictions"] += 1
+    counts["late"] += row.late
+    counts["labels"] += len(row.labels)
+    if row.labels:
+        counts["labelled"] += 1
+        cell["pairs"].append((event["prediction"], max(row.labels)[2]))
+    if event.get("latency_ms") is not None:
+        cell["latency"].append(event["latency_ms"])
+    for name, value in (event.get("features") or {}).items():
+        if not isinstance(value, str):
+            cell["features"][name].append(value)
+
+
 def final_windows(
     logs: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]], size_ms: int, slide_ms: int, times: Times
 ) -> dict[tuple[str, str, str, int], dict[str, Any]]:
@@ -92,17 +107,7 @@ def final_windows(
         for row in accepted:
             event = row.event
             for cell in places(event["model"], event["model_version"], event.get("segments"), event["timestamp_ms"]):
-                cell["counts"]["predictions"] += 1
-                cell["counts"]["late"] += row.late
-                cell["counts"]["labels"] += len(row.labels)
-                if row.labels:
-                    cell["counts"]["labelled"] += 1
-                    cell["pairs"].append((event["prediction"], max(row.labels)[2]))
-                if event.get("latency_ms") is not None:
-                    cell["latency"].append(event["latency_ms"])
-                for name, value in (event.get("features") or {}).items():
-                    if not isinstance(value, str):
-                        cell["features"][name].append(value)
+                count_row(cell, row)
         for effective_ms in unmatched:
             for cell in places(labels[0]["model"], "", None, effective_ms):
                 cell["counts"]["unmatched_labels"] += 1
