@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench.events import Traffic
 from bench.truth import check_windows
@@ -116,14 +116,13 @@ class _Progress:
     @property
     def joined(self) -> float:
         """The share of the input records that the joiner has committed."""
-        spots = self._joiner.committed(self._inputs, timeout=10)
-        return sum(max(0, spot.offset) for spot in spots) / sum(self._ends.values())
+        return sum(max(0, spot.offset) for spot in _committed(self._joiner, self._inputs)) / sum(self._ends.values())
 
     @property
     def monitor_is_done(self) -> bool:
         """Whether the monitor has committed all partials; behind the last one stands the transaction's marker."""
-        spots = self._monitor.committed(self._partials, timeout=10)
-        return all(spot.offset >= self._end(self._monitor, spot) - 1 for spot in spots)
+        spots = _committed(self._monitor, self._partials)
+        return bool(spots) and all(spot.offset >= self._end(self._monitor, spot) - 1 for spot in spots)
 
     def _spots(self, config: Config, names: Sequence[str]) -> list[TopicPartition]:
         topics = [config.kafka.topic(name) for name in names]
@@ -147,6 +146,16 @@ def _committed_reader(config: Config, group: str) -> Consumer:
     """A client that only asks what another group has committed; it never joins it."""
     group_id = f"{config.kafka.topic_prefix}{group}"
     return Consumer({**config.kafka.properties, "group.id": group_id, "enable.auto.commit": False})
+
+
+def _committed(consumer: Consumer, spots: list[TopicPartition]) -> list[TopicPartition]:
+    """What the group has committed; nothing while a fresh broker still looks for the group's coordinator."""
+    try:
+        return consumer.committed(spots, timeout=10)
+    except KafkaException as exception:
+        if not exception.args[0].retriable():
+            raise
+        return []
 
 
 def _wait_for(worker: subprocess.Popen[bytes], value: Callable[[], float], above: float) -> float:
