@@ -38,7 +38,11 @@ class PartitionTask(Protocol):
         """
 
     def paused(self, at_end: frozenset[str]) -> frozenset[str]:
-        """The input topics not to read for now: back-pressure, or one topic far ahead of the other in event time."""
+        """The input topics not to read for now: back-pressure, or one topic far ahead of the other in event time.
+
+        Asked after every batch. A change costs what was fetched ahead of it, so it should come with hysteresis. A
+        paused topic leaves ``at_end`` until it is read again.
+        """
 
     def stats(self) -> Mapping[str, float]:
         """Figures for the metrics endpoint: name to value."""
