@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from bench.events import Traffic
 from bench.truth import check_windows
@@ -21,6 +21,11 @@ HORIZON_MS = 120_000
 TIMEOUT_S = 300.0
 
 _POLL_S = 0.05
+_COORDINATOR_SOON = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 _STOP_TIMEOUT_S = 20.0
 _TOML = """\
 [kafka]
@@ -153,7 +158,7 @@ def _committed(consumer: Consumer, spots: list[TopicPartition]) -> list[TopicPar
     try:
         return consumer.committed(spots, timeout=10)
     except KafkaException as exception:
-        if not exception.args[0].retriable():
+        if exception.args[0].code() not in _COORDINATOR_SOON:
             raise
         return []
 
