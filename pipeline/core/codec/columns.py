@@ -102,21 +102,35 @@ def joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(parts).astype(dtype, copy=False)
 
 
-def join_keys(ids: Sequence[str], model: Int32s, models: Iterable[str]) -> UInt64s:
-    """The join keys of n rows.
+class JoinKeys:
+    """Collects prediction ids as bytes, to hash them all at once."""
 
-    Args:
-        ids: n prediction ids.
-        model: int32[n], each row's index into ``models``.
-        models: the distinct models.
+    def __init__(self) -> None:
+        self._bytes: list[bytes] = []
+        self._sizes: list[Int64s] = []
 
-    Returns:
-        uint64[n, 2].
-    """
-    seeds = np.array([murmur3_128(name.encode()) for name in models], np.uint64).reshape(-1, 2)
-    text = "".join(ids)
-    buffer = text.encode()
-    # One character is one byte in ASCII; otherwise each id is measured in bytes.
-    sizes = map(len, ids) if text.isascii() else (len(one.encode()) for one in ids)
-    ends = np.cumsum(np.fromiter(sizes, np.int64, len(ids)))
-    return hash_ids(np.frombuffer(buffer, np.uint8), ends, model, seeds)
+    def add(self, ids: Sequence[str]) -> None:
+        """Append ids.
+
+        Args:
+            ids: n prediction ids.
+        """
+        text = "".join(ids)
+        # One character is one byte in ASCII; otherwise each id is measured in bytes.
+        sizes = map(len, ids) if text.isascii() else (len(one.encode()) for one in ids)
+        self._bytes.append(text.encode())
+        self._sizes.append(np.fromiter(sizes, np.int64, len(ids)))
+
+    def hashed(self, model: Int32s, models: Iterable[str]) -> UInt64s:
+        """The join keys of all n rows.
+
+        Args:
+            model: int32[n], each row's index into ``models``.
+            models: the distinct models.
+
+        Returns:
+            uint64[n, 2].
+        """
+        seeds = np.array([murmur3_128(name.encode()) for name in models], np.uint64).reshape(-1, 2)
+        ends = np.cumsum(joined(self._sizes, np.int64))
+        return hash_ids(np.frombuffer(b"".join(self._bytes), np.uint8), ends, model, seeds)

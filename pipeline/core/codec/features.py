@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,20 @@ class _Column:
     texts: Codes[str, str] = field(default_factory=lambda: Codes(str))
 
     def add(self, start: int, values: Sequence[float | str | bool | None]) -> None:
-        if str not in set(map(type, values)):
+        types = set(map(type, values))
+        if str not in types:
             self.parts.append((start, np.array(values, np.float64), None))
-            return
-        numbers = np.array([None if isinstance(value, str) else value for value in values], np.float64)
-        coded = [self.texts.code(value) if isinstance(value, str) else -1 for value in values]
-        self.parts.append((start, numbers, np.array(coded, np.int32)))
+        elif len(types) == 1:
+            self.parts.append((start, np.full(len(values), np.nan), self._coded(values)))
+        else:
+            is_text = [isinstance(value, str) for value in values]
+            numbers = np.array([None if text else value for value, text in zip(values, is_text, strict=True)], float)
+            codes = np.full(len(values), -1, np.int32)
+            codes[is_text] = self._coded(list(compress(values, is_text)))
+            self.parts.append((start, numbers, codes))
+
+    def _coded(self, texts: Sequence[Any]) -> Int32s:
+        return self.texts.encode(texts).astype(np.int32)
 
     def whole(self, rows: int, order: Int32s | None) -> FeatureColumn:
         if len(self.parts) == 1 and len(self.parts[0][1]) == rows:
@@ -80,12 +89,22 @@ class FeatureCollector:
             rows: int32[k], their rows in the batch.
             features: k mappings of checked values, none of them empty.
         """
+        names = list(map(tuple, features))
+        # Neighbours mostly have the same names in the same order.
+        if names.count(names[0]) == len(names):
+            self._add_alike(group, rows, names[0], features)
+            return
         shapes: dict[tuple[str, ...], list[int]] = {}
-        for index, one in enumerate(features):
-            shapes.setdefault(tuple(one), []).append(index)
-        for names, indexes in shapes.items():
-            columns = zip(*[features[index].values() for index in indexes], strict=True)
-            self.add_columns(group, rows[indexes], dict(zip(names, columns, strict=True)))
+        for index, one in enumerate(names):
+            shapes.setdefault(one, []).append(index)
+        for shape, indexes in shapes.items():
+            self._add_alike(group, rows[indexes], shape, [features[index] for index in indexes])
+
+    def _add_alike(
+        self, group: int, rows: Int32s, names: tuple[str, ...], features: Sequence[Mapping[str, Any]]
+    ) -> None:
+        columns = zip(*[one.values() for one in features], strict=True)
+        self.add_columns(group, rows, dict(zip(names, columns, strict=True)))
 
     def add_columns(self, group: int, rows: Int32s, columns: Mapping[str, Sequence[Any]]) -> None:
         """Append rows that have the same names.

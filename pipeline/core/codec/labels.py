@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from pipeline.core.codec import limits
-from pipeline.core.codec.columns import Codes, class_codes, join_keys, joined
+from pipeline.core.codec.columns import Codes, JoinKeys, class_codes, joined
 from pipeline.core.codec.names import hash_members, ideal_ranking, label_set
 from pipeline.core.codec.parse import BatchLayout
 from pipeline.core.codec.records import RecordReader
@@ -64,7 +64,7 @@ class _LabelSink:
     def __init__(self) -> None:
         self._models: Codes[str, str] = Codes(str)
         self._classes = class_codes()
-        self._ids: list[str] = []
+        self._keys = JoinKeys()
         self._offset: list[Int64s] = []
         self._row: list[Int32s] = []
         self._timestamp_ms: list[Int64s] = []
@@ -124,7 +124,7 @@ class _LabelSink:
         return Labels(
             offset=joined(self._offset, np.int64),
             row=joined(self._row, np.int32),
-            key=join_keys(self._ids, model, models),
+            key=self._keys.hashed(model, models),
             timestamp_ms=joined(self._timestamp_ms, np.int64),
             model=model,
             kind=joined(self._kind, np.uint8),
@@ -144,7 +144,7 @@ class _LabelSink:
         kind: UInt8s,
         value: Int64s,
     ) -> None:
-        self._ids += ids
+        self._keys.add(ids)
         self._offset.append(offset)
         self._row.append(row)
         self._timestamp_ms.append(timestamp_ms)

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from pipeline.core.codec import limits
-from pipeline.core.codec.columns import Codes, class_codes, join_keys, joined, optional_floats
+from pipeline.core.codec.columns import Codes, JoinKeys, class_codes, joined, optional_floats
 from pipeline.core.codec.features import FeatureCollector
 from pipeline.core.codec.names import hash_members, label_set, ranking
 from pipeline.core.codec.parse import BatchLayout
@@ -157,6 +157,12 @@ def _optional_column(column: Sequence[float | None] | float | None, n: int) -> F
     return np.full(n, np.nan if column is None else column, np.float64)
 
 
+def _distinct(group: Int64s) -> list[int]:
+    """The distinct groups, rising; mostly there is one, and a comparison is far cheaper than a sort."""
+    first = int(group[0])
+    return [first] if bool((group == first).all()) else np.unique(group).tolist()
+
+
 class _PredictionSink:
     """Collects predictions; see ``records.Sink``."""
 
@@ -172,7 +178,7 @@ class _PredictionSink:
         self._segment_sets.code(())
         self._features = FeatureCollector()
         self._size = 0
-        self._ids: list[str] = []
+        self._keys = JoinKeys()
         self._offset: list[Int64s] = []
         self._row: list[Int32s] = []
         self._timestamp_ms: list[Int64s] = []
@@ -191,7 +197,8 @@ class _PredictionSink:
             group = self._groups.encode(keys)
         except BadEventError:
             return [index for index, key in enumerate(keys) if key[3] not in _TYPES[_TASKS[key[2]]]]
-        value = self._values(group, [event.prediction for event in events])
+        used = _distinct(group)
+        value = self._values(group, used, [event.prediction for event in events])
         segments = [event.segments for event in events]
         if any(segments):
             texts = [
@@ -202,7 +209,7 @@ class _PredictionSink:
             segment_set = np.zeros(len(events), np.int64)
         features = [event.features for event in events]
         if any(features):
-            self._add_features(group, features)
+            self._add_features(group, used, features)
         self._append(
             ids=[event.prediction_id for event in events],
             offset=np.array(offsets, np.int64),
@@ -262,7 +269,7 @@ class _PredictionSink:
         return Predictions(
             offset=joined(self._offset, np.int64),
             row=joined(self._row, np.int32),
-            key=join_keys(self._ids, model, models),
+            key=self._keys.hashed(model, models),
             timestamp_ms=joined(self._timestamp_ms, np.int64),
             group=group,
             value=joined(self._value, np.int64),
@@ -289,7 +296,7 @@ class _PredictionSink:
         segment_set: Int64s,
     ) -> None:
         self._size += len(ids)
-        self._ids += ids
+        self._keys.add(ids)
         self._offset.append(offset)
         self._row.append(row)
         self._timestamp_ms.append(timestamp_ms)
@@ -299,14 +306,15 @@ class _PredictionSink:
         self._latency_ms.append(latency_ms)
         self._segment_set.append(segment_set)
 
-    def _values(self, group: Int64s, predictions: list[Any]) -> Int64s:
-        codings = np.array([_CODING[one.task] for one in self._groups.names])
-        used = set(codings[np.flatnonzero(np.bincount(group))].tolist())
+    def _values(self, group: Int64s, groups: Sequence[int], predictions: list[Any]) -> Int64s:
+        names = self._groups.names
+        codings = {code: _CODING[names[code].task] for code in groups}
+        used = set(codings.values())
         if len(used) == 1:
             return self._coded(used.pop(), predictions)
         value = np.empty(len(predictions), np.int64)
         for coding in used:
-            rows = np.flatnonzero(codings[group] == coding)
+            rows = np.flatnonzero(np.isin(group, [code for code in groups if codings[code] == coding]))
             value[rows] = self._coded(coding, [predictions[row] for row in rows])
         return value
 
@@ -329,14 +337,19 @@ class _PredictionSink:
         shared = [one if len(one) == n else one * n for one in texts]
         return self._segment_sets.encode(list(zip(*shared, strict=True)))
 
-    def _add_features(self, group: Int64s, features: list[Any]) -> None:
+    def _add_features(self, group: Int64s, groups: Sequence[int], features: list[Any]) -> None:
+        if len(groups) == 1 and all(features):
+            rows = np.arange(self._size, self._size + len(features), dtype=np.int32)
+            self._features.add_rows(groups[0], rows, features)
+            return
         carrying = np.array([bool(one) for one in features])
-        for code in np.unique(group[carrying]).tolist():
+        for code in groups:
             rows = np.flatnonzero(carrying & (group == code)).astype(np.int32)
-            self._features.add_rows(code, rows + np.int32(self._size), [features[row] for row in rows])
+            if len(rows):
+                self._features.add_rows(code, rows + np.int32(self._size), [features[row] for row in rows])
 
     def _add_feature_columns(self, group: Int64s, columns: dict[str, list[Any]]) -> None:
-        codes = np.unique(group).tolist()
+        codes = _distinct(group)
         for code in codes:
             rows = np.flatnonzero(group == code).astype(np.int32)
             own = columns

@@ -20,7 +20,7 @@ from pipeline.core.events import DeadLetter, RecordBatch
 EventT = TypeVar("EventT")
 CheckedT_co = TypeVar("CheckedT_co", covariant=True)
 
-_CHUNK = 256
+_CHUNK = 128
 """Single events are read so many at a time: their objects stay in the processor's cache and below what makes Python
 look for cycles. Measured: 2 µs a prediction with five features, against 7 in runs of 20,000."""
 
@@ -73,8 +73,9 @@ class RecordReader(Generic[EventT]):
         """
         batch = self._batch
         for columnar, indexes in record_runs(batch, self._sink.event, self._dead):
-            values: list[bytes] = [batch.values[index] for index in indexes]  # type: ignore[misc]  # none is null
-            offsets = [batch.offsets[index] for index in indexes]
+            whole = len(indexes) == len(batch)
+            values: Sequence[bytes] = batch.values if whole else [batch.values[index] for index in indexes]  # type: ignore[assignment,misc]  # none is null
+            offsets = batch.offsets if whole else [batch.offsets[index] for index in indexes]
             if columnar:
                 for value, offset in zip(values, offsets, strict=True):
                     self._read_columns(value, offset)
@@ -84,7 +85,7 @@ class RecordReader(Generic[EventT]):
         self._dead.sort(key=lambda letter: (letter.offset, letter.row or 0))
         return self._dead
 
-    def _read_singles(self, values: list[bytes], offsets: list[int]) -> None:
+    def _read_singles(self, values: Sequence[bytes], offsets: Sequence[int]) -> None:
         sink = self._sink
         try:
             _refuse_bad_utf8(values)
@@ -101,7 +102,9 @@ class RecordReader(Generic[EventT]):
         if sink.add_events(chosen, [offsets[index] for index in kept], [0] * len(kept)):
             raise AssertionError("a checked event is never in doubt")
 
-    def _read_one_by_one(self, values: list[bytes], offsets: list[int]) -> tuple[list[bytes], list[int], list[EventT]]:
+    def _read_one_by_one(
+        self, values: Sequence[bytes], offsets: Sequence[int]
+    ) -> tuple[list[bytes], list[int], list[EventT]]:
         good = [
             (value, offset, event)
             for value, offset in zip(values, offsets, strict=True)
