@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from pipeline.core.errors import DriftlineError
 from pipeline.core.events import Int32s, Int64s, UInt8s, UInt64s
 from pipeline.core.kernels import join as kernels
+from pipeline.core.kernels import join_rows
 
 _FIRST_ROWS = 1 << 12
+_SPARE_CHANGES = 256  # room for labels that join several predictions
 _COMPACT_SHARE = 4  # rebuild when a quarter of the rows is free
 
 
@@ -90,8 +92,13 @@ class Unmatched:
     model: Int32s
     effective_ms: Int64s
 
+    def __len__(self) -> int:
+        """The number of labels."""
+        return len(self.model)
 
-NO_LABEL = kernels.NO_LABEL
+
+NO_LABEL = join_rows.NO_LABEL
+MAX_KEPT_LABELS = join_rows.MAX_KEPT_LABELS
 
 
 class JoinStore:
@@ -100,8 +107,8 @@ class JoinStore:
     def __init__(self, limits: JoinLimits) -> None:
         self._limits = limits
         self._limits_ms = np.array([limits.horizon_ms, limits.early_ms], np.int64)
-        self._rows = np.zeros(_FIRST_ROWS, kernels.ROW)
-        self._table = np.full(2 * _FIRST_ROWS, kernels.EMPTY, np.int32)
+        self._rows = np.zeros(_FIRST_ROWS, join_rows.ROW)
+        self._table = np.full(2 * _FIRST_ROWS, join_rows.EMPTY, np.int32)
         self._used = 0
 
     def __len__(self) -> int:
@@ -136,7 +143,7 @@ class JoinStore:
         count = len(timestamp_ms)
         self._reserve(count)
         duplicate = np.zeros(count, np.uint8)
-        changes = np.zeros(count, kernels.CHANGE)
+        changes = np.zeros(count, join_rows.CHANGE)
         self._used, changed = kernels.insert_predictions(
             self._table,
             self._rows,
@@ -164,7 +171,7 @@ class JoinStore:
         *,
         sequence: Int64s,
         final_ms: int,
-    ) -> Joined:
+    ) -> tuple[Joined, Unmatched]:
         """Insert n labels in log order.
 
         Args:
@@ -178,15 +185,18 @@ class JoinStore:
             final_ms: the joint watermark of the last ``sweep``.
 
         Returns:
-            What the labels did to predictions.
+            What the labels did to predictions, and those that joined none and cannot wait: their key keeps
+            ``MAX_KEPT_LABELS`` labels already.
 
         Raises:
             StoreFullError: the limit of rows is reached.
         """
-        start, parts = 0, []
+        start, parts, spare = 0, [], _SPARE_CHANGES
+        lost = np.zeros(len(timestamp_ms), np.uint8)
         while start < len(timestamp_ms):
-            self._reserve(len(timestamp_ms) - start + 1)
-            changes = np.zeros(len(timestamp_ms) - start + 256, kernels.CHANGE)
+            # A label adds a change and a row for each prediction of its key, and a row for itself.
+            self._reserve(len(timestamp_ms) - start + spare)
+            changes = np.zeros(len(timestamp_ms) - start + spare, join_rows.CHANGE)
             before = start
             start, self._used, changed = kernels.insert_labels(
                 self._table,
@@ -203,11 +213,14 @@ class JoinStore:
                 final_ms,
                 self._limits_ms,
                 changes,
+                lost,
             )
             if start == before:  # one key with a very long chain
-                self._reserve(len(self._rows))
+                spare *= 2
             parts.append(changes[:changed])
-        return self._joined(np.concatenate(parts) if parts else np.zeros(0, kernels.CHANGE))
+        where = np.flatnonzero(lost)
+        unmatched = Unmatched(model[where], effective_ms[where])
+        return self._joined(np.concatenate(parts) if parts else np.zeros(0, join_rows.CHANGE)), unmatched
 
     def sweep(self, final_ms: int) -> Unmatched:
         """Drop what no later event can join.
@@ -219,7 +232,7 @@ class JoinStore:
             The labels that never met a prediction; each is reported once.
         """
         rows = np.empty(self._used, np.int32)
-        free, count = kernels.sweep(self._rows, self._used, final_ms, self._limits_ms, rows)
+        free, count = join_rows.sweep(self._rows, self._used, final_ms, self._limits_ms, rows)
         lost = self._rows[rows[:count]]
         unmatched = Unmatched(lost["group"].copy(), lost["label_effective_ms"].copy())
         if free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
@@ -236,7 +249,7 @@ class JoinStore:
         rows = self._rows[changed]
         self._rows["dirty"][changed] = 0
         rows["dirty"] = 0
-        rows["next"] = kernels.EMPTY
+        rows["next"] = join_rows.EMPTY
         return rows
 
     def expiry_ms(self, rows: NDArray[np.void]) -> int:
@@ -247,7 +260,7 @@ class JoinStore:
         """
         labelled = rows["label_kind"] != NO_LABEL
         waits = np.where(labelled, rows["label_effective_ms"] + self._limits.early_ms, np.iinfo(np.int64).min)
-        predicted = rows["kind"] == kernels.PREDICTION
+        predicted = rows["kind"] == join_rows.PREDICTION
         opens = np.where(predicted, rows["timestamp_ms"] + self._limits.horizon_ms, np.iinfo(np.int64).min)
         return int(np.maximum(waits, opens).max())
 
@@ -260,7 +273,7 @@ class JoinStore:
         Raises:
             StoreFullError: more rows than the limit.
         """
-        source = np.concatenate([np.zeros(0, kernels.ROW), *parts])
+        source = np.concatenate([np.zeros(0, join_rows.ROW), *parts])
         self._rebuild(source, len(source))
 
     def _reserve(self, more: int) -> None:
@@ -274,10 +287,10 @@ class JoinStore:
         self._rebuild(self._rows[: self._used], max(needed, 2 * len(self._rows)))
 
     def _rebuild(self, source: NDArray[np.void], capacity: int) -> None:
-        rows = np.zeros(max(capacity, _FIRST_ROWS), kernels.ROW)
+        rows = np.zeros(max(capacity, _FIRST_ROWS), join_rows.ROW)
         # Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask.
         table = np.empty(1 << (2 * len(rows) - 1).bit_length(), np.int32)
-        self._used = kernels.relink(table, rows, source)
+        self._used = join_rows.relink(table, rows, source)
         self._rows, self._table = rows, table
 
     def _joined(self, changes: NDArray[np.void]) -> Joined:

@@ -39,7 +39,7 @@ from pipeline.core.events import (
     Task,
 )
 from pipeline.core.families import FAMILIES
-from pipeline.core.join import Joined, JoinStore
+from pipeline.core.join import Joined, JoinStore, Unmatched
 from pipeline.core.reference import ReferenceProfile
 from pipeline.core.watermark import NEVER
 from pipeline.processors.joiner_config import JoinerSettings, joiner_settings
@@ -250,7 +250,7 @@ class JoinerTask:
             return
         time_ms = rows.timestamp_ms[kept]
         watermark = state.watermarks[LABELS].advance(time_ms)
-        joined = self._store.insert_labels(
+        joined, lost = self._store.insert_labels(
             rows.key[kept],
             time_ms,
             np.maximum(time_ms, watermark),
@@ -260,6 +260,7 @@ class JoinerTask:
             sequence=rows.offset[kept] << ROW_BITS | rows.row[kept],
             final_ms=state.final_ms,
         )
+        self._count_unmatched(lost)
         self._fold_joined(joined)
 
     def _fold_joined(self, joined: Joined) -> None:
@@ -310,11 +311,7 @@ class JoinerTask:
         pane, horizon = settings.pane_ms, settings.limits.horizon_ms
         if (final_ms - horizon) // pane > (state.final_ms - horizon) // pane:
             state.final_ms = final_ms
-            unmatched = self._store.sweep(final_ms)
-            for model, effective_ms in zip(unmatched.model.tolist(), unmatched.effective_ms.tolist(), strict=True):
-                group = Group(state.models.values[model], "", Task.BINARY)
-                key = (group, NO_SEGMENT, effective_ms // pane * pane)
-                self._pending.merge(key, COUNTS, Counts({"unmatched_labels": 1}))
+            self._count_unmatched(self._store.sweep(final_ms))
             learning = state.waiting.groups() - state.learned if self._partition == LEARNING_PARTITION else ()
             state.waiting.forget_before(self._still_open_ms(), learning)
         resources_ms = state.watermarks[RESOURCES].value_ms
@@ -327,6 +324,13 @@ class JoinerTask:
             final_ms=state.final_ms,
             resources_ms=resources_ms // pane * pane,
         )
+
+    def _count_unmatched(self, labels: Unmatched) -> None:
+        """Labels without a prediction belong to no version: they are counted by model and time alone."""
+        pane_ms, models = self._settings.pane_ms, self._state.models.values
+        for model, effective_ms in zip(labels.model.tolist(), labels.effective_ms.tolist(), strict=True):
+            key = (Group(models[model], "", Task.BINARY), NO_SEGMENT, effective_ms // pane_ms * pane_ms)
+            self._pending.merge(key, COUNTS, Counts({"unmatched_labels": 1}))
 
     def _still_open_ms(self) -> int:
         """Some window of a pane that starts after this moment is not final."""

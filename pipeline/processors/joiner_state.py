@@ -28,7 +28,7 @@ from pipeline.core.events import (
     Task,
 )
 from pipeline.core.join import JoinStore
-from pipeline.core.kernels.join import ROW
+from pipeline.core.kernels.join_rows import ROW
 from pipeline.core.watermark import NEVER, Watermark
 from pipeline.processors.joiner_config import JoinerSettings
 from pipeline.processors.learning import Waiting, WaitingRows, decode_waiting

@@ -1,5 +1,6 @@
 """The join against a dict and two loops: any interleaving of the two logs, any sweeps, any restores."""
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.join import NO_LABEL, JoinLimits, JoinStore
 
+EXAMPLES = int(os.environ.get("DRIFTLINE_TEST_EXAMPLES", "200"))
 LATENESS = 3
 LIMITS = JoinLimits(horizon_ms=12, early_ms=5)
 
@@ -102,7 +104,7 @@ class Run:
 
     def label(self, event: Event) -> None:
         key = np.array([[event.key * 7919, event.key]], np.uint64)
-        joined = self.store.insert_labels(
+        joined, lost = self.store.insert_labels(
             key,
             one(event.time, np.int64),
             one(event.effective, np.int64),
@@ -112,6 +114,7 @@ class Run:
             sequence=one(self.labels_seen, np.int64),
             final_ms=self.final,
         )
+        assert not len(lost)
         self.labels_seen += 1
         self.note(joined)
 
@@ -139,7 +142,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(events, events, st.data())
 def test_any_interleaving_gives_what_two_loops_give(
     predictions: list[Event], labels: list[Event], data: st.DataObject
@@ -193,7 +196,7 @@ def test_batches_give_what_single_rows_give() -> None:
             doubled += int(duplicate.sum())
         for start in range(0, count, step):
             part = slice(start, start + step)
-            joined = store.insert_labels(
+            joined, _ = store.insert_labels(
                 keys[part],
                 times[part],
                 times[part],

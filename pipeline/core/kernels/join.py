@@ -6,71 +6,18 @@ still need. ``pipeline.core.join`` explains the rules; here is only their arithm
 
 from typing import Any
 
-import numpy as np
-
 from pipeline.core.kernels.jit import kernel
-
-FREE = 0
-PREDICTION = 1
-LABEL = 2
-
-NO_LABEL = 255
-"""``label_kind`` of a prediction that has no label yet."""
-
-EMPTY = -1
-"""An unused slot of the table, and the end of a chain."""
-
-ROW = np.dtype(
-    [
-        ("key0", np.uint64),
-        ("key1", np.uint64),
-        ("timestamp_ms", np.int64),  # the prediction's time; of a label row, the label's
-        ("effective_ms", np.int64),  # the same, but not before the watermark of its partition when it was read
-        ("value", np.int64),
-        ("label_timestamp_ms", np.int64),
-        ("label_effective_ms", np.int64),
-        ("label_sequence", np.int64),
-        ("label_value", np.int64),
-        ("group", np.int32),  # of a label row, the model
-        ("segment_set", np.int32),
-        ("next", np.int32),
-        ("labels", np.int32),  # labels that could join this prediction; of a label row, predictions that it could join
-        ("kind", np.uint8),
-        ("label_kind", np.uint8),
-        ("dirty", np.uint8),  # changed since the last commit
-    ],
-    align=True,
+from pipeline.core.kernels.join_rows import (
+    EARLY_MS,
+    EMPTY,
+    FREE,
+    HORIZON_MS,
+    LABEL,
+    MAX_KEPT_LABELS,
+    NO_LABEL,
+    PREDICTION,
+    find_slot,
 )
-"""One row of the store. A label row keeps its label in the same fields in which a prediction row keeps its own."""
-
-CHANGE = np.dtype(
-    [
-        ("row", np.int32),
-        ("labels", np.int32),  # how many labels more could join
-        ("old_kind", np.uint8),
-        ("new_kind", np.uint8),
-        ("old_value", np.int64),
-        ("new_value", np.int64),
-        ("sequence", np.int64),  # of the label that the prediction has now
-    ],
-    align=True,
-)
-"""What a label did to a prediction row; old and new are the same when an older label was passed over."""
-
-HORIZON_MS = 0
-EARLY_MS = 1
-
-
-@kernel
-def find_slot(table: Any, rows: Any, key0: Any, key1: Any) -> Any:
-    """The table slot where a key's chain starts, or the empty slot where it would."""
-    mask = len(table) - 1
-    slot = np.int64(key0 & np.uint64(mask))
-    while True:
-        head = table[slot]
-        if head == EMPTY or (rows[head]["key0"] == key0 and rows[head]["key1"] == key1):
-            return slot
-        slot = (slot + 1) & mask
 
 
 @kernel
@@ -118,7 +65,8 @@ def _gather_labels(rows: Any, head: Any, new: Any, horizon_ms: Any, early_ms: An
     while node != EMPTY:
         other = rows[node]
         known = (
-            other["kind"] != FREE
+            node != new
+            and other["kind"] != FREE
             and other["label_kind"] != NO_LABEL
             and not _seen_before(rows, head, node, other["label_sequence"])
         )
@@ -176,9 +124,12 @@ def insert_predictions(
         slot = find_slot(table, rows, key[i, 0], key[i, 1])
         head = table[slot]
         node = head
+        spare = EMPTY
         doubled = False
         while node != EMPTY and not doubled:
             row = rows[node]
+            if row["kind"] == FREE:
+                spare = node
             doubled = (
                 row["kind"] == PREDICTION
                 and row["group"] == group[i]
@@ -188,7 +139,8 @@ def insert_predictions(
         duplicate[i] = doubled
         if doubled:
             continue
-        row = rows[used]
+        place, used = _place(table, rows, used, slot, spare)
+        row = rows[place]
         row["key0"] = key[i, 0]
         row["key1"] = key[i, 1]
         row["timestamp_ms"] = timestamp_ms[i]
@@ -200,13 +152,11 @@ def insert_predictions(
         row["kind"] = PREDICTION
         row["label_kind"] = NO_LABEL
         row["dirty"] = 1
-        row["next"] = head
         if head != EMPTY:
-            _gather_labels(rows, head, used, horizon_ms, early_ms)
-        table[slot] = used
+            _gather_labels(rows, head, place, horizon_ms, early_ms)
         if row["label_kind"] != NO_LABEL:
             change = changes[count]
-            change["row"] = used
+            change["row"] = place
             change["labels"] = row["labels"]
             change["old_kind"] = NO_LABEL
             change["new_kind"] = row["label_kind"]
@@ -214,15 +164,21 @@ def insert_predictions(
             change["new_value"] = row["label_value"]
             change["sequence"] = row["label_sequence"]
             count += 1
-        used += 1
     return used, count
 
 
 @kernel
-def _append_label_row(
-    table: Any, rows: Any, used: Any, slot: Any, key0: Any, key1: Any, model: Any, labels: Any
-) -> Any:
-    row = rows[used]
+def _place(table: Any, rows: Any, used: Any, slot: Any, spare: Any) -> Any:
+    """Where a chain's new row goes: a free row of the chain, else a new one at its head; and the rows then in use."""
+    if spare != EMPTY:
+        return spare, used
+    rows[used]["next"] = table[slot]
+    table[slot] = used
+    return used, used + 1
+
+
+@kernel
+def _fill_label_row(row: Any, key0: Any, key1: Any, model: Any, labels: Any) -> None:
     row["key0"] = key0
     row["key1"] = key1
     row["value"] = 0
@@ -231,9 +187,6 @@ def _append_label_row(
     row["labels"] = labels
     row["kind"] = LABEL
     row["dirty"] = 1
-    row["next"] = table[slot]
-    table[slot] = used
-    return row
 
 
 @kernel
@@ -252,8 +205,11 @@ def insert_labels(
     final_ms: Any,
     limits_ms: Any,
     changes: Any,
+    lost: Any,
 ) -> Any:
     """Give labels to their predictions; the last by label time wins, and keep what a later prediction may need.
+
+    Of one key no more than ``MAX_KEPT_LABELS`` are kept: what comes beyond joins the predictions that are there.
 
     Args:
         table: int32[2^k], heads of chains.
@@ -264,6 +220,7 @@ def insert_labels(
         final_ms: no prediction before this moment will come.
         limits_ms: int64[2], the label horizon and the early-label horizon.
         changes: CHANGE[m], out.
+        lost: uint8[n], out: 1 where a label joined nothing and could not be kept.
 
     Returns:
         (labels taken so far, rows in use, number of changes): fewer than n when ``rows`` or ``changes`` lack room.
@@ -275,9 +232,15 @@ def insert_labels(
     while i < len(timestamp_ms):
         slot = find_slot(table, rows, key[i, 0], key[i, 1])
         length = 0
+        kept = 0
+        spare = EMPTY
         node = table[slot]
         while node != EMPTY:
             length += 1
+            if rows[node]["kind"] == LABEL:
+                kept += 1
+            elif rows[node]["kind"] == FREE:
+                spare = node
             node = rows[node]["next"]
         if count + length > len(changes) or used + length + 1 > len(rows):
             break
@@ -297,15 +260,19 @@ def insert_labels(
                 change["old_value"] = row["label_value"]
                 if row["label_kind"] == NO_LABEL or timestamp_ms[i] > row["label_timestamp_ms"]:
                     if (
-                        row["label_kind"] != NO_LABEL
+                        kept < MAX_KEPT_LABELS
+                        and row["label_kind"] != NO_LABEL
                         and row["label_effective_ms"] + early_ms >= final_ms
                         and not _has_label_row(rows, table[slot], row["label_sequence"])
                     ):
-                        old = _append_label_row(table, rows, used, slot, key[i, 0], key[i, 1], model[i], 1)
+                        place, used = _place(table, rows, used, slot, spare)
+                        spare = EMPTY
+                        kept += 1
+                        old = rows[place]
+                        _fill_label_row(old, key[i, 0], key[i, 1], model[i], 1)
                         old["timestamp_ms"] = row["label_timestamp_ms"]
                         old["effective_ms"] = row["label_effective_ms"]
                         _copy_label(old, row)
-                        used += 1
                     row["label_timestamp_ms"] = timestamp_ms[i]
                     row["label_effective_ms"] = effective_ms[i]
                     row["label_sequence"] = sequence[i]
@@ -317,8 +284,12 @@ def insert_labels(
                 change["sequence"] = row["label_sequence"]
                 count += 1
             node = row["next"]
-        if not took:
-            row = _append_label_row(table, rows, used, slot, key[i, 0], key[i, 1], model[i], could_join)
+        if not took and kept >= MAX_KEPT_LABELS:
+            lost[i] = could_join == 0
+        elif not took:
+            place, used = _place(table, rows, used, slot, spare)
+            row = rows[place]
+            _fill_label_row(row, key[i, 0], key[i, 1], model[i], could_join)
             row["timestamp_ms"] = timestamp_ms[i]
             row["effective_ms"] = effective_ms[i]
             row["label_timestamp_ms"] = timestamp_ms[i]
@@ -326,93 +297,5 @@ def insert_labels(
             row["label_sequence"] = sequence[i]
             row["label_value"] = value[i]
             row["label_kind"] = kind[i]
-            used += 1
         i += 1
     return i, used, count
-
-
-@kernel
-def sweep(rows: Any, used: Any, final_ms: Any, limits_ms: Any, unmatched: Any) -> Any:
-    """Mark what no event can change any more.
-
-    A prediction past the label horizon is freed; a label of its that a later prediction of the same id could still
-    need stays as a label row. A label that waited in vain is reported once.
-
-    Args:
-        rows: ROW[c].
-        used: rows in use.
-        final_ms: no event before this moment will come.
-        limits_ms: int64[2], the label horizon and the early-label horizon.
-        unmatched: int32[c], out: rows of labels that never met a prediction.
-
-    Returns:
-        (free rows among those in use, number of unmatched labels).
-    """
-    free = 0
-    count = 0
-    for i in range(used):
-        row = rows[i]
-        if row["kind"] == PREDICTION and row["timestamp_ms"] + limits_ms[HORIZON_MS] < final_ms:
-            if row["label_kind"] == NO_LABEL:
-                row["kind"] = FREE
-            else:
-                row["kind"] = LABEL
-                row["labels"] = 1
-                row["group"] = 0  # only an unmatched label's model is ever read, and this one was matched
-                row["timestamp_ms"] = row["label_timestamp_ms"]
-                row["effective_ms"] = row["label_effective_ms"]
-                row["dirty"] = row["label_effective_ms"] + limits_ms[EARLY_MS] >= final_ms
-        if row["kind"] == LABEL and row["label_effective_ms"] + limits_ms[EARLY_MS] < final_ms:
-            if row["labels"] == 0:
-                unmatched[count] = i
-                count += 1
-            row["kind"] = FREE
-        if row["kind"] == FREE:
-            row["dirty"] = 0
-            free += 1
-    return free, count
-
-
-@kernel
-def relink(table: Any, rows: Any, source: Any) -> Any:
-    """Build the table and chains anew from rows, later rows replacing earlier ones of the same identity.
-
-    A prediction is the same when key, group and time are; a label when key and sequence are.
-
-    Args:
-        table: int32[2^k], out; at least twice as many as rows.
-        rows: ROW[c], out.
-        source: ROW[n], n ≤ c; free rows are left out.
-
-    Returns:
-        Rows in use.
-    """
-    table[:] = EMPTY
-    used = 0
-    for i in range(len(source)):
-        row = source[i]
-        if row["kind"] == FREE:
-            continue
-        slot = find_slot(table, rows, row["key0"], row["key1"])
-        node = table[slot]
-        while node != EMPTY and not _same(rows[node], row):
-            node = rows[node]["next"]
-        if node == EMPTY:
-            rows[used] = row
-            rows[used]["next"] = table[slot]
-            table[slot] = used
-            used += 1
-        else:
-            following = rows[node]["next"]
-            rows[node] = row
-            rows[node]["next"] = following
-    return used
-
-
-@kernel
-def _same(a: Any, b: Any) -> Any:
-    if a["kind"] != b["kind"]:
-        return False
-    if a["kind"] == LABEL:
-        return a["label_sequence"] == b["label_sequence"]
-    return a["group"] == b["group"] and a["timestamp_ms"] == b["timestamp_ms"]

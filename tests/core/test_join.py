@@ -1,0 +1,290 @@
+"""The join by small timelines. One letter a millisecond; H is the label horizon, A how long a label waits."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.core.join import MAX_KEPT_LABELS, NO_LABEL, Joined, JoinLimits, JoinStore, StoreFullError, Unmatched
+
+H, A = 10, 4
+NUMBER = 0
+
+
+class Store:
+    """A store with one row a call; the label's place in the log counts up."""
+
+    def __init__(self, limits: JoinLimits | None = None) -> None:
+        self.store = JoinStore(limits or JoinLimits(horizon_ms=H, early_ms=A))
+        self.sequence = 0
+        self.final = -1_000
+
+    def predict(
+        self, time_ms: int, *, key: int = 1, group: int = 0, value: int = 7, effective: int | None = None
+    ) -> Any:
+        duplicate, joined = self.store.insert_predictions(
+            np.array([[key, key]], np.uint64),
+            np.array([time_ms]),
+            np.array([time_ms if effective is None else effective]),
+            np.array([group], np.int32),
+            np.array([0], np.int32),
+            np.array([value]),
+        )
+        return "duplicate" if duplicate[0] else said(joined)
+
+    def label(self, time_ms: int, value: int, *, key: int = 1, effective: int | None = None) -> Any:
+        joined, lost = self.store.insert_labels(
+            np.array([[key, key]], np.uint64),
+            np.array([time_ms]),
+            np.array([time_ms if effective is None else effective]),
+            np.array([3], np.int32),
+            np.array([NUMBER], np.uint8),
+            np.array([value]),
+            sequence=np.array([self.sequence]),
+            final_ms=self.final,
+        )
+        self.sequence += 1
+        return said(joined) if not len(lost) else "lost"
+
+    def sweep(self, final_ms: int) -> list[tuple[int, int]]:
+        self.final = final_ms
+        return told(self.store.sweep(final_ms))
+
+    def restart(self, parts: list[Any]) -> None:
+        self.store = JoinStore(self.store._limits)
+        self.store.restore(parts)
+        self.store.sweep(self.final)
+
+
+def said(joined: Joined) -> list[tuple[int, int | None, int | None]]:
+    """Group, the value before (None without a label), the value after."""
+    return [
+        (
+            int(joined.group[i]),
+            None if joined.old_kind[i] == NO_LABEL else int(joined.old_value[i]),
+            None if joined.new_kind[i] == NO_LABEL else int(joined.new_value[i]),
+        )
+        for i in range(len(joined))
+    ]
+
+
+def told(unmatched: Unmatched) -> list[tuple[int, int]]:
+    return list(zip(unmatched.model.tolist(), unmatched.effective_ms.tolist(), strict=True))
+
+
+def test_a_label_joins_up_to_the_horizon() -> None:
+    """
+    ::
+
+        P=========H
+                  1 joins at the horizon itself
+                   2 does not
+    """
+    store = Store()
+    assert store.predict(0) == []
+    assert store.label(10, 1) == [(0, None, 1)]
+    assert store.label(11, 2) == []
+
+
+def test_the_last_label_by_its_own_time_wins_and_the_old_one_is_named() -> None:
+    """
+    ::
+
+        P=========H
+          1  2          2 corrects 1
+            3           3 is older than 2, though read later: it is passed over
+             4          4 is as old as 2 and later in the log: passed over
+    """
+    store = Store()
+    store.predict(0)
+    assert store.label(2, 1) == [(0, None, 1)]
+    assert store.label(5, 2) == [(0, 1, 2)]
+    assert store.label(4, 3) == [(0, 2, 2)]
+    assert store.label(5, 4) == [(0, 2, 2)]
+
+
+def test_a_label_waits_for_its_prediction() -> None:
+    """
+    ::
+
+        1===A
+            P joins       P' comes too late for it
+             P'
+    """
+    store = Store()
+    assert store.label(0, 1) == store.label(0, 1, key=2) == []
+    assert store.predict(4) == [(0, None, 1)]
+    assert store.predict(5, key=2) == []
+
+
+def test_of_labels_that_wait_the_last_wins_the_first_of_equals() -> None:
+    store = Store()
+    store.label(2, 1)
+    store.label(3, 2)
+    store.label(3, 3)
+    store.label(1, 4)
+    assert store.predict(4) == [(0, None, 2)]
+
+
+def test_the_first_prediction_wins_within_the_horizon() -> None:
+    """
+    ::
+
+        P=========H
+          P              again: a duplicate
+                   P     after the horizon: a new prediction
+    """
+    store = Store()
+    store.predict(0, value=7)
+    assert store.predict(2, value=8) == "duplicate"
+    assert store.predict(11, value=9) == []
+    (row,) = store.label(12, 1)
+    assert row == (0, None, 1)
+
+
+def test_champion_and_shadow_are_judged_by_one_label() -> None:
+    store = Store()
+    store.predict(0, group=0)
+    store.predict(1, group=1)
+    assert sorted(store.label(3, 5)) == [(0, None, 5), (1, None, 5)]
+    assert store.predict(4, group=2) == [(2, None, 5)]  # a late version finds the label with its siblings
+
+
+def test_keys_do_not_meet() -> None:
+    store = Store()
+    store.predict(0, key=1)
+    assert store.label(1, 5, key=2) == []
+
+
+def test_lateness_is_by_effective_time() -> None:
+    """A label from before the horizon that was read behind newer ones is as late as they are.
+
+    ::
+
+        P=========H
+               L      its own time
+                   E  the watermark where it stands in the log
+    """
+    store = Store()
+    store.predict(0)
+    assert store.label(7, 1, effective=11) == []
+    assert store.label(7, 1, effective=10) == [(0, None, 1)]
+
+
+def test_what_waited_in_vain_is_told_once() -> None:
+    store = Store()
+    store.label(0, 1, key=1)
+    store.label(0, 2, key=2)
+    store.predict(3, key=2)
+    assert store.sweep(4) == []
+    assert store.sweep(5) == [(3, 0)]
+    assert store.sweep(100) == []
+
+
+def test_a_label_outlives_its_prediction_for_a_later_version() -> None:
+    """
+    ::
+
+        P=========H
+                  1===A
+                     P'     the first prediction is gone, its label is still waiting
+    """
+    store = Store()
+    store.predict(0)
+    store.label(10, 5)
+    assert store.sweep(12) == []
+    assert store.predict(13, group=1) == [(1, None, 5)]
+
+
+def test_only_what_changed_is_written_and_it_all_comes_back() -> None:
+    store = Store()
+    store.predict(0)
+    store.predict(0, key=2)
+    parts = [store.store.take_changed()]
+    assert len(parts[0]) == 2
+    assert len(store.store.take_changed()) == 0
+    store.label(3, 5)
+    parts.append(store.store.take_changed())
+    assert len(parts[1]) == 1
+    store.restart(parts)
+    assert store.label(4, 6) == [(0, 5, 6)]
+    assert store.label(4, 6, key=2) == [(0, None, 6)]
+    assert store.predict(4) == "duplicate"
+
+
+def test_a_part_can_be_forgotten_once_all_its_rows_are_past_use() -> None:
+    store = Store()
+    store.predict(3)
+    assert store.store.expiry_ms(store.store.take_changed()) == 13
+    store.label(12, 1)
+    assert store.store.expiry_ms(store.store.take_changed()) == 16  # the label may still be needed by a sibling
+    store.label(20, 1, key=2)
+    assert store.store.expiry_ms(store.store.take_changed()) == 24
+
+
+def test_a_full_store_says_what_to_raise() -> None:
+    store = Store(JoinLimits(horizon_ms=H, early_ms=A, max_rows=4_000))
+    for key in range(4_096):
+        store.predict(0, key=key)
+    with pytest.raises(StoreFullError, match=r"joiner\.max_open_rows"):
+        store.predict(0, key=4_096)
+
+
+def test_old_rows_make_room_for_new_ones() -> None:
+    store = Store(JoinLimits(horizon_ms=H, early_ms=A, max_rows=20_000))
+    for start in range(0, 200_000, 2_000):
+        for key in range(200):
+            store.predict(start, key=start + key)
+        store.sweep(start)
+    assert len(store.store) < 20_000
+
+
+def label_storm(count: int, *, rising: bool, predicted: bool) -> tuple[Store, int, int]:
+    """One id that a broken publisher gives to everything: count labels of one key, in one batch."""
+    store = Store(JoinLimits(horizon_ms=10**9, early_ms=10**9))
+    if predicted:
+        store.predict(0)
+    times = np.arange(count) if rising else np.arange(count)[::-1].copy()
+    joined, lost = store.store.insert_labels(
+        np.ones((count, 2), np.uint64),
+        times,
+        np.full(count, count),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.uint8),
+        times,
+        sequence=np.arange(count),
+        final_ms=0,
+    )
+    return store, len(joined), len(lost)
+
+
+@pytest.mark.parametrize("rising", [True, False])
+@pytest.mark.parametrize("predicted", [True, False])
+def test_labels_of_one_id_cost_no_more_than_others(rising: bool, predicted: bool) -> None:  # noqa: FBT001 - two cases each
+    """Before there was a bound, 5,000 labels of one id took all memory; the time grew with their square."""
+    count = 20_000
+    start_s = time.process_time()
+    store, joined, lost = label_storm(count, rising=rising, predicted=predicted)
+    assert time.process_time() - start_s < 2
+    assert len(store.store) <= MAX_KEPT_LABELS + 1
+    if predicted:
+        assert (joined, lost) == (count, 0)
+        assert store.label(count + 5, 1) == [(0, count - 1, 1)]
+    else:
+        assert (joined, lost) == (0, count - MAX_KEPT_LABELS)
+        assert len(store.sweep(10**10)) == MAX_KEPT_LABELS
+
+
+def test_rows_that_were_given_up_are_used_again_by_their_key() -> None:
+    """A busy id must not leave a trail of dead rows that every later look-up walks over."""
+    store = Store(JoinLimits(horizon_ms=H, early_ms=A))
+    for key in range(20_000):  # so many others that the store sees no need to compact
+        store.predict(10**6, key=key + 10)
+    before = len(store.store)
+    for start in range(0, 20_000, 20):
+        store.predict(start)
+        for step in range(1, 10):
+            store.label(start + step, step)
+        store.sweep(start + 19)
+    assert len(store.store) - before < 2 * (10 + A)
