@@ -86,9 +86,12 @@ class Feed:
     def _observe_offsets(self) -> None:
         """Offsets count records, of which a columnar one holds many rows."""
         ends = dict.fromkeys(INPUTS, 0)
-        for partition in self._inputs:
-            _, end = self._consumer.get_watermark_offsets(partition, timeout=_REQUEST_TIMEOUT_S)
-            ends[self._names[partition.topic]] += end
+        try:
+            for partition in self._inputs:
+                _, end = self._consumer.get_watermark_offsets(partition, timeout=_REQUEST_TIMEOUT_S)
+                ends[self._names[partition.topic]] += end
+        except KafkaException:
+            return  # a leader that is not known yet, or a busy broker: asked again in a second
         for name, end in ends.items():
             self._state.observe_offsets(name, end, _now_ms())
 

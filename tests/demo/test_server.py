@@ -1,10 +1,11 @@
 """The service answers, and what it answered stands on the topics as the contract says."""
 
+import time
 from collections.abc import Iterator
 
 import orjson
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from fastapi.testclient import TestClient
 
 from pipeline.config import Config
@@ -28,7 +29,7 @@ def _events(config: Config, name: str) -> Iterator[dict[str, object]]:
     consumer = Consumer({**config.kafka.properties, "group.id": "t", "auto.offset.reset": "earliest"})
     topic = config.kafka.topic(name)
     spots = [TopicPartition(topic, number, 0) for number in range(config.kafka.partitions)]
-    left = sum(consumer.get_watermark_offsets(spot, timeout=10)[1] for spot in spots)
+    left = sum(_end(consumer, spot) for spot in spots)
     consumer.assign(spots)
     while left:
         for message in consumer.consume(left, 0.2):
@@ -36,6 +37,16 @@ def _events(config: Config, name: str) -> Iterator[dict[str, object]]:
             event = orjson.loads(message.value() or b"")
             yield from rows_of(event) if ("layout", b"columns") in (message.headers() or ()) else (event,)
     consumer.close()
+
+
+def _end(consumer: Consumer, spot: TopicPartition) -> int:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return consumer.get_watermark_offsets(spot, timeout=10)[1]
+        except KafkaException:  # a new topic's leader is not known at once
+            if time.monotonic() > deadline:
+                raise
 
 
 def test_every_answer_is_published_with_its_features(model: Model, data: Digits, config: Config) -> None:
