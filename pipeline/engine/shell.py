@@ -14,14 +14,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from aiokafka.errors import KafkaError as AioKafkaError
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import Config
-from pipeline.core.errors import FencedError, RetriableError, StartupError
+from pipeline.core.errors import ConfigError, FencedError, RetriableError, StartupError
 from pipeline.core.events import Flush
 from pipeline.engine.batches import record_batches, split_events
-from pipeline.engine.kafka import admin_properties, consumer_properties, log, reaction
+from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
+from pipeline.engine.leave import leave_group
 from pipeline.engine.restore import Restorer
 from pipeline.engine.startup import check_topics, wait_for_topics
 from pipeline.engine.status import RunnerStatus, StatusBoard
@@ -147,6 +149,7 @@ class ProcessorRunner:
                 on_lost=self._on_lost,
             )
             self._work()
+            member_id = consumer.memberid()
         except BaseException:
             self._abort_quietly()
             self._forget()
@@ -154,6 +157,7 @@ class ProcessorRunner:
         finally:
             consumer.close()
             self._transactions.close()
+        self._leave(member_id)
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -171,6 +175,14 @@ class ProcessorRunner:
             self._board.note(error, "stopping without this commit; its input will be read again")
             self._abort_quietly()
         self._forget()  # closing the consumer revokes: nothing may be committed then
+
+    def _leave(self, member_id: str | None) -> None:
+        """Hand the partitions over at once; where that fails, the others get them after the session timeout."""
+        if member_id:
+            try:
+                leave_group(self._config, group_id(self._config, self._processor.name), member_id)
+            except (OSError, TimeoutError, ConfigError, AioKafkaError) as error:
+                log.warning("%s: could not leave the group, its session ends by time: %s", self._processor.name, error)
 
     # ---- the group (librdkafka calls back from within consume, in this thread) -----------------------------------
 

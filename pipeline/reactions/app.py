@@ -10,6 +10,7 @@ from yarl import URL
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, ConfigFault
+from pipeline.kafka_security import read_security
 from pipeline.logs import SERVICE_LOGGER
 from pipeline.reactions.reaction import Handler, Outcome, RetryPolicy, TopicReactions
 from pipeline.reactions.security import make_credentials
@@ -153,7 +154,7 @@ def _settings(config: Config) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
     }
-    credentials = make_credentials(config.kafka.properties)
+    credentials = make_credentials(read_security(config.kafka.properties))
     if credentials is not None:
         settings["broker_credentials"] = credentials
     return settings

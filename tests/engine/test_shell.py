@@ -43,6 +43,15 @@ def test_a_stop_commits_what_was_processed(bench: Bench, eventually: Eventually)
     bench.check()
 
 
+def test_a_stop_hands_the_partitions_over_without_waiting_for_the_session(bench: Bench, eventually: Eventually) -> None:
+    bench.create()
+    with running(config_for(bench.servers, bench.prefix, "stays", session_timeout="60s")) as stays:
+        eventually(lambda: stays.status.partitions == (0, 1))
+        with running(config_for(bench.servers, bench.prefix, "goes", session_timeout="60s")) as goes:
+            eventually(lambda: len(stays.status.partitions) == len(goes.status.partitions) == 1)
+        eventually(lambda: stays.status.partitions == (0, 1), timeout_s=15)
+
+
 def test_a_broker_that_comes_later(bench: Bench, eventually: Eventually) -> None:
     bench.create()
     bench.send(200)
