@@ -290,7 +290,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     try:
         config = Config(**raw)
     except ValidationError as error:
-        faults += [_fault(item, raw) for item in error.errors()]
+        faults += [_fault(item) for item in error.errors()]
     if faults:
         raise ConfigError(faults)
     return config
@@ -317,13 +317,13 @@ _MENDS = {
 }
 
 
-def _fault(item: Any, raw: Mapping[str, Any]) -> ConfigFault:
+def _fault(item: Any) -> ConfigFault:
     place = ""
     for part in item["loc"]:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
     loc = item["loc"]
     variable = ENV_PREFIX + "__".join(str(part) for part in loc).upper()
-    if variable in os.environ and not (loc and loc[0] == "__root__"):
+    if variable in os.environ:
         place = f"{place} ({variable})"
     problem = str(item["msg"]).removeprefix("Value error, ")
     return ConfigFault(
