@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from pipeline.core.events import Json
 from pipeline.core.paths import find
 
@@ -73,11 +75,14 @@ class RuleState:
         verdicts: window start to (window end, breach, value), the latest few.
         baseline: window start to value, the first few.
         started_ms: the running episode's first window start; None when no episode runs.
+        evidence: topic to partition to first and last offset of the breaching windows' rows, for a rule that retrains;
+            forgotten when a window without breach ends their row.
     """
 
     verdicts: dict[int, tuple[int, bool, float]] = field(default_factory=dict)
     baseline: dict[int, float] = field(default_factory=dict)
     started_ms: int | None = None
+    evidence: Json = field(default_factory=dict)
 
     def to_json(self) -> Json:
         """The state as a JSON value."""
@@ -85,13 +90,14 @@ class RuleState:
             "verdicts": [[start, *verdict] for start, verdict in self.verdicts.items()],
             "baseline": list(self.baseline.items()),
             "started_ms": self.started_ms,
+            "evidence": self.evidence,
         }
 
     @classmethod
     def from_json(cls, value: Json) -> "RuleState":
         """Read what ``to_json`` wrote."""
         verdicts = {start: (end, breach, number) for start, end, breach, number in value["verdicts"]}
-        return cls(verdicts, dict(value["baseline"]), value["started_ms"])
+        return cls(verdicts, dict(value["baseline"]), value["started_ms"], value["evidence"])
 
 
 def subjects(rule: Rule, event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -253,4 +259,5 @@ def deterministic_id(*parts: str) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+    # As JSON, so that it shows where each part ends, whatever it holds.
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]

@@ -7,11 +7,11 @@ import orjson
 
 from pipeline.core.events import Json, OutputRecord
 from pipeline.core.paths import find
-from pipeline.core.retrain import in_cooldown, make_trigger
+from pipeline.core.retrain import in_cooldown, make_trigger, note_evidence
 from pipeline.core.rules import Rule, RuleState, judge, subjects
 
-Evidence = Callable[[int, int], Json]
-"""Start and end of the episode to the offsets of its rows."""
+Evidence = Callable[[], Json]
+"""Gives the offsets of the rows of the window that is being judged."""
 
 
 class Alerting:
@@ -31,7 +31,7 @@ class Alerting:
 
         Args:
             event: a ``window_metrics.v1`` or ``host_metrics.v1`` event.
-            evidence: gives the offsets of an episode's rows.
+            evidence: gives the offsets of the window's rows.
             references: reference metric by path, for ``change_from_reference``.
             now_ms: the wall clock.
 
@@ -44,12 +44,15 @@ class Alerting:
                 key = (rule.name, *who, path)
                 self._changed.add(key)
                 reference = next((number for _, number in find(references, path) if _is_number(number)), None)
-                alert = judge(rule, self._states.setdefault(key, RuleState()), event, path, value, reference)
+                state = self._states.setdefault(key, RuleState())
+                alert = judge(rule, state, event, path, value, reference)
+                if rule.retrain:
+                    note_evidence(state, event["window_start_ms"], evidence)
                 if alert is None:
                     continue
                 yield OutputRecord("alerts", "|".join(who).encode(), orjson.dumps(alert), schema="alert.v1")
                 if rule.retrain and alert["state"] == "firing":
-                    yield from self._trigger(rule, alert, evidence, now_ms)
+                    yield from self._trigger(rule, alert, state.evidence, now_ms)
 
     def changelog(self) -> Iterator[tuple[bytes, bytes | None]]:
         """The entries for what changed since the last call."""
@@ -72,13 +75,13 @@ class Alerting:
         elif key[0] in self._rules:  # a rule that was removed leaves nothing behind
             self._states[tuple(key)] = RuleState.from_json(value)
 
-    def _trigger(self, rule: Rule, alert: Json, evidence: Evidence, now_ms: int) -> Iterator[OutputRecord]:
+    def _trigger(self, rule: Rule, alert: Json, evidence: Json, now_ms: int) -> Iterator[OutputRecord]:
         who = (alert["model"], alert["model_version"])
         if in_cooldown(rule, alert, self._triggered_ms.get(who)):
             return
         self._triggered_ms[who] = alert["window_end_ms"]
         self._changed_triggers.add(who)
-        trigger = make_trigger(alert, evidence(alert["started_ms"], alert["window_end_ms"]), now_ms)
+        trigger = make_trigger(alert, evidence, now_ms)
         key = "|".join(who).encode()
         yield OutputRecord("retrain-triggers", key, orjson.dumps(trigger), schema="retrain_trigger.v1")
 

@@ -170,9 +170,8 @@ class MonitorTask:
             references = self._state.reference_metrics(group)
             everything = self._state.tracks.get((group, NO_SEGMENT), track)
 
-            def evidence(first_ms: int, end_ms: int) -> Json:
-                offsets = everything.merged(first_ms, end_ms - first_ms, settings.pane_ms)["offsets"]
-                return offsets.to_wire()
+            def evidence() -> Json:
+                return everything.merged(start_ms, size.size_ms, settings.pane_ms)["offsets"].to_wire()
 
             yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
 
@@ -180,4 +179,4 @@ class MonitorTask:
         for host, size, start_ms, metrics in self._state.due_hosts():
             event = host_event(host, size, start_ms, metrics)
             yield OutputRecord("host-metrics", host.encode(), orjson.dumps(event), schema="host_metrics.v1")
-            yield from self._state.alerting.evaluate(event, lambda _first, _end: {}, {}, now_ms)
+            yield from self._state.alerting.evaluate(event, dict, {}, now_ms)
