@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import NO_SEGMENT, Cells, Group, Int32s, Int64s
 
 
@@ -29,8 +30,8 @@ def build_cells(
         The cells; a row with s segments is in 1 + s pairs.
     """
     pane = timestamp_ms // pane_ms
-    panes, pane_code = _distinct(pane)
-    kinds, kind = _distinct((group.astype(np.int64) * len(segment_sets) + segment_set) * len(panes) + pane_code)
+    panes, pane_code = distinct_codes(pane)
+    kinds, kind = distinct_codes((group.astype(np.int64) * len(segment_sets) + segment_set) * len(panes) + pane_code)
     cells: dict[tuple[int, str, int], int] = {}
     # Only the sets of these rows: a partition knows many more than a batch has.
     sets = (kinds // len(panes) % len(segment_sets)).tolist() if len(kinds) else []
@@ -70,11 +71,3 @@ def pick_rows(cells: Cells, rows: Int32s) -> Cells:
         rows: int32[k], the batch row of each selected row.
     """
     return Cells(rows[cells.row], cells.cell, cells.group, cells.segment, cells.pane_start_ms, cells.groups)
-
-
-def _distinct(values: Int64s) -> tuple[Int64s, Int64s]:
-    # One model and one pane a batch is the common case, and a comparison is far cheaper than a sort.
-    if len(values) and (values == values[0]).all():
-        return values[:1], np.zeros(len(values), np.int64)
-    distinct, codes = np.unique(values, return_inverse=True)
-    return distinct, codes.astype(np.int64)

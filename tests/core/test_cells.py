@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.cells import build_cells, pick_rows
@@ -39,6 +39,7 @@ def by_loops(rows: Rows) -> list[tuple[int, tuple[Any, ...]]]:
 
 
 @given(rows_of)
+@settings(deadline=None)  # the first call compiles
 def test_a_row_counts_in_everything_and_in_each_of_its_segments(rows: Rows) -> None:
     assert said(build(rows)) == by_loops(rows)
 
@@ -49,6 +50,7 @@ def test_no_rows_no_cells() -> None:
 
 
 @given(rows_of, st.integers(0, 100))
+@settings(deadline=None)
 def test_picked_cells_speak_of_the_batch_rows(rows: Rows, gap: int) -> None:
     places = (np.arange(len(rows)) * 3 + gap).astype(np.int32)
     picked = pick_rows(build(rows), places)
