@@ -15,7 +15,7 @@ Rows are dropped once the joint watermark ``W`` (no later event has an effective
 interleave, changes nothing in the result.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,7 @@ class JoinStore:
         self._limits_ms = np.array([limits.horizon_ms, limits.early_ms], np.int64)
         self._rows = np.zeros(_FIRST_ROWS, join_rows.ROW)
         self._table = np.full(2 * _FIRST_ROWS, join_rows.EMPTY, np.int32)
+        self._touched = np.zeros(1 + _FIRST_ROWS, np.int32)
         self._used = 0
 
     def __len__(self) -> int:
@@ -157,8 +158,9 @@ class JoinStore:
             self._limits_ms,
             duplicate,
             changes,
+            self._touched,
         )
-        return duplicate.astype(bool), self._joined(changes[:changed])
+        return duplicate.astype(bool), _joined(changes[:changed])
 
     def insert_labels(
         self,
@@ -214,13 +216,14 @@ class JoinStore:
                 self._limits_ms,
                 changes,
                 lost,
+                self._touched,
             )
             if start == before:  # one key with a very long chain
                 spare *= 2
             parts.append(changes[:changed])
         where = np.flatnonzero(lost)
         unmatched = Unmatched(model[where], effective_ms[where])
-        return self._joined(np.concatenate(parts) if parts else np.zeros(0, join_rows.CHANGE)), unmatched
+        return _joined(np.concatenate(parts) if parts else np.zeros(0, join_rows.CHANGE)), unmatched
 
     def sweep(self, final_ms: int) -> Unmatched:
         """Drop what no later event can join.
@@ -232,7 +235,7 @@ class JoinStore:
             The labels that never met a prediction; each is reported once.
         """
         rows = np.empty(self._used, np.int32)
-        free, count = join_rows.sweep(self._rows, self._used, final_ms, self._limits_ms, rows)
+        free, count = join_rows.sweep(self._rows, self._used, final_ms, self._limits_ms, rows, self._touched)
         lost = self._rows[rows[:count]]
         unmatched = Unmatched(lost["group"].copy(), lost["label_effective_ms"].copy())
         if free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
@@ -245,11 +248,10 @@ class JoinStore:
         Returns:
             ROW[n], a copy.
         """
-        changed = np.flatnonzero(self._rows["dirty"][: self._used])
-        rows = self._rows[changed]
-        self._rows["dirty"][changed] = 0
-        rows["dirty"] = 0
-        rows["next"] = join_rows.EMPTY
+        count = self._touched[0]
+        self._touched[1 : 1 + count].sort()
+        rows = np.empty(count, join_rows.ROW)
+        join_rows.take_touched(self._rows, self._touched, rows)
         return rows
 
     def expiry_ms(self, rows: NDArray[np.void]) -> int:
@@ -290,20 +292,10 @@ class JoinStore:
         rows = np.zeros(max(capacity, _FIRST_ROWS), join_rows.ROW)
         # Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask.
         table = np.empty(1 << (2 * len(rows) - 1).bit_length(), np.int32)
-        self._used = join_rows.relink(table, rows, source)
-        self._rows, self._table = rows, table
+        touched = np.zeros(1 + len(rows), np.int32)
+        self._used = join_rows.relink(table, rows, source, touched)
+        self._rows, self._table, self._touched = rows, table, touched
 
-    def _joined(self, changes: NDArray[np.void]) -> Joined:
-        rows = self._rows[changes["row"]]
-        return Joined(
-            timestamp_ms=rows["timestamp_ms"].copy(),
-            group=rows["group"].copy(),
-            segment_set=rows["segment_set"].copy(),
-            predicted=rows["value"].copy(),
-            labels=changes["labels"].copy(),
-            old_kind=changes["old_kind"].copy(),
-            new_kind=changes["new_kind"].copy(),
-            old_value=changes["old_value"].copy(),
-            new_value=changes["new_value"].copy(),
-            sequence=changes["sequence"].copy(),
-        )
+
+def _joined(changes: NDArray[np.void]) -> Joined:
+    return Joined(**{field.name: changes[field.name].copy() for field in fields(Joined)})

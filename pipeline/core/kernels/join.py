@@ -17,6 +17,7 @@ from pipeline.core.kernels.join_rows import (
     NO_LABEL,
     PREDICTION,
     find_slot,
+    touch,
 )
 
 
@@ -58,7 +59,15 @@ def _copy_label(target: Any, source: Any) -> None:
 
 
 @kernel
-def _gather_labels(rows: Any, head: Any, new: Any, horizon_ms: Any, early_ms: Any) -> None:
+def _copy_prediction(change: Any, row: Any) -> None:
+    change["timestamp_ms"] = row["timestamp_ms"]
+    change["predicted"] = row["value"]
+    change["group"] = row["group"]
+    change["segment_set"] = row["segment_set"]
+
+
+@kernel
+def _gather_labels(rows: Any, head: Any, new: Any, horizon_ms: Any, early_ms: Any, touched: Any) -> None:
     """Give a new prediction row the best of the labels that its chain knows already."""
     row = rows[new]
     node = head
@@ -74,7 +83,7 @@ def _gather_labels(rows: Any, head: Any, new: Any, horizon_ms: Any, early_ms: An
             row["labels"] += 1
             if other["kind"] == LABEL:
                 other["labels"] += 1
-                other["dirty"] = 1
+                touch(rows, node, touched)
             better = (
                 row["label_kind"] == NO_LABEL
                 or other["label_timestamp_ms"] > row["label_timestamp_ms"]
@@ -102,6 +111,7 @@ def insert_predictions(
     limits_ms: Any,
     duplicate: Any,
     changes: Any,
+    touched: Any,
 ) -> Any:
     """Insert predictions; the first of a (key, group) within the horizon wins.
 
@@ -113,6 +123,7 @@ def insert_predictions(
         limits_ms: int64[2], the label horizon and the early-label horizon.
         duplicate: uint8[n], out: 1 where the row was a duplicate.
         changes: CHANGE[n], out: predictions that found their label waiting.
+        touched: int32[1 + c], the rows that have changed.
 
     Returns:
         (rows in use, number of changes).
@@ -151,12 +162,12 @@ def insert_predictions(
         row["labels"] = 0
         row["kind"] = PREDICTION
         row["label_kind"] = NO_LABEL
-        row["dirty"] = 1
+        touch(rows, place, touched)
         if head != EMPTY:
-            _gather_labels(rows, head, place, horizon_ms, early_ms)
+            _gather_labels(rows, head, place, horizon_ms, early_ms, touched)
         if row["label_kind"] != NO_LABEL:
             change = changes[count]
-            change["row"] = place
+            _copy_prediction(change, row)
             change["labels"] = row["labels"]
             change["old_kind"] = NO_LABEL
             change["new_kind"] = row["label_kind"]
@@ -186,7 +197,6 @@ def _fill_label_row(row: Any, key0: Any, key1: Any, model: Any, labels: Any) -> 
     row["segment_set"] = 0
     row["labels"] = labels
     row["kind"] = LABEL
-    row["dirty"] = 1
 
 
 @kernel
@@ -206,6 +216,7 @@ def insert_labels(
     limits_ms: Any,
     changes: Any,
     lost: Any,
+    touched: Any,
 ) -> Any:
     """Give labels to their predictions; the last by label time wins, and keep what a later prediction may need.
 
@@ -221,6 +232,7 @@ def insert_labels(
         limits_ms: int64[2], the label horizon and the early-label horizon.
         changes: CHANGE[m], out.
         lost: uint8[n], out: 1 where a label joined nothing and could not be kept.
+        touched: int32[1 + c], the rows that have changed.
 
     Returns:
         (labels taken so far, rows in use, number of changes): fewer than n when ``rows`` or ``changes`` lack room.
@@ -252,9 +264,9 @@ def insert_labels(
             if row["kind"] == PREDICTION and joinable(horizon_ms, early_ms, row, effective_ms[i]):
                 could_join += 1
                 row["labels"] += 1
-                row["dirty"] = 1
+                touch(rows, node, touched)
                 change = changes[count]
-                change["row"] = node
+                _copy_prediction(change, row)
                 change["labels"] = 1
                 change["old_kind"] = row["label_kind"]
                 change["old_value"] = row["label_value"]
@@ -270,6 +282,7 @@ def insert_labels(
                         kept += 1
                         old = rows[place]
                         _fill_label_row(old, key[i, 0], key[i, 1], model[i], 1)
+                        touch(rows, place, touched)
                         old["timestamp_ms"] = row["label_timestamp_ms"]
                         old["effective_ms"] = row["label_effective_ms"]
                         _copy_label(old, row)
@@ -290,6 +303,7 @@ def insert_labels(
             place, used = _place(table, rows, used, slot, spare)
             row = rows[place]
             _fill_label_row(row, key[i, 0], key[i, 1], model[i], could_join)
+            touch(rows, place, touched)
             row["timestamp_ms"] = timestamp_ms[i]
             row["effective_ms"] = effective_ms[i]
             row["label_timestamp_ms"] = timestamp_ms[i]

@@ -44,7 +44,10 @@ ROW = np.dtype(
 
 CHANGE = np.dtype(
     [
-        ("row", np.int32),
+        ("timestamp_ms", np.int64),  # of the prediction, as the next three
+        ("predicted", np.int64),
+        ("group", np.int32),
+        ("segment_set", np.int32),
         ("labels", np.int32),  # how many labels more could join
         ("old_kind", np.uint8),
         ("new_kind", np.uint8),
@@ -54,7 +57,7 @@ CHANGE = np.dtype(
     ],
     align=True,
 )
-"""What a label did to a prediction row; old and new are the same when an older label was passed over."""
+"""What a label did to a prediction; old and new are the same when an older label was passed over."""
 
 HORIZON_MS = 0
 EARLY_MS = 1
@@ -73,7 +76,48 @@ def find_slot(table: Any, rows: Any, key0: Any, key1: Any) -> Any:
 
 
 @kernel
-def sweep(rows: Any, used: Any, final_ms: Any, limits_ms: Any, unmatched: Any) -> Any:
+def touch(rows: Any, node: Any, touched: Any) -> None:
+    """Note that a row has changed: what changed must be found at a commit without reading every open row.
+
+    Args:
+        rows: ROW[c].
+        node: the row.
+        touched: int32[1 + c], how many rows have changed since the last commit, then their numbers.
+    """
+    if not rows[node]["dirty"]:
+        rows[node]["dirty"] = 1
+        touched[0] += 1
+        touched[touched[0]] = node
+
+
+@kernel
+def take_touched(rows: Any, touched: Any, out: Any) -> None:
+    """Copy the rows that have changed, and forget that they have.
+
+    Args:
+        rows: ROW[c].
+        touched: int32[1 + c], as ``touch`` left it; its count becomes 0.
+        out: ROW[n], out: the n changed rows, without their places in chains.
+    """
+    for i in range(touched[0]):
+        rows[touched[1 + i]]["dirty"] = 0
+        out[i] = rows[touched[1 + i]]
+        out[i]["next"] = EMPTY
+    touched[0] = 0
+
+
+@kernel
+def _find_touched(rows: Any, used: Any, touched: Any) -> None:
+    """List the rows that have changed anew, from their marks."""
+    touched[0] = 0
+    for i in range(used):
+        if rows[i]["dirty"]:
+            touched[0] += 1
+            touched[touched[0]] = i
+
+
+@kernel
+def sweep(rows: Any, used: Any, final_ms: Any, limits_ms: Any, unmatched: Any, touched: Any) -> Any:
     """Mark what no event can change any more.
 
     A prediction past the label horizon is freed; a label of its that a later prediction of the same id could still
@@ -85,6 +129,7 @@ def sweep(rows: Any, used: Any, final_ms: Any, limits_ms: Any, unmatched: Any) -
         final_ms: no event before this moment will come.
         limits_ms: int64[2], the label horizon and the early-label horizon.
         unmatched: int32[c], out: rows of labels that never met a prediction.
+        touched: int32[1 + c], the rows that have changed.
 
     Returns:
         (free rows among those in use, number of unmatched labels).
@@ -111,11 +156,12 @@ def sweep(rows: Any, used: Any, final_ms: Any, limits_ms: Any, unmatched: Any) -
         if row["kind"] == FREE:
             row["dirty"] = 0
             free += 1
+    _find_touched(rows, used, touched)
     return free, count
 
 
 @kernel
-def relink(table: Any, rows: Any, source: Any) -> Any:
+def relink(table: Any, rows: Any, source: Any, touched: Any) -> Any:
     """Build the table and chains anew from rows, later rows replacing earlier ones of the same identity.
 
     A prediction is the same when key, group and time are; a label when key and sequence are.
@@ -124,6 +170,7 @@ def relink(table: Any, rows: Any, source: Any) -> Any:
         table: int32[2^k], out; at least twice as many as rows.
         rows: ROW[c], out.
         source: ROW[n], n ≤ c; free rows are left out.
+        touched: int32[1 + c], out: the rows that have changed.
 
     Returns:
         Rows in use.
@@ -147,6 +194,7 @@ def relink(table: Any, rows: Any, source: Any) -> Any:
             following = rows[node]["next"]
             rows[node] = row
             rows[node]["next"] = following
+    _find_touched(rows, used, touched)
     return used
 
 
