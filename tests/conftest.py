@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from pipeline.config import Config
 from pipeline.local_broker import BrokerOptions, LocalBroker
@@ -13,6 +14,10 @@ from pipeline.local_broker import BrokerOptions, LocalBroker
 T = TypeVar("T")
 
 TEST_PARTITIONS = 2
+
+# A kernel's first call loads it, and the machine may be busy: how long an example takes says nothing.
+settings.register_profile("driftline", deadline=None)
+settings.load_profile("driftline")
 
 
 class Eventually(Protocol):
