@@ -189,8 +189,7 @@ class JoinerTask:
         time_ms = time_ms[kept]
         state = self._state
         group = state.groups.encode(rows.groups)[rows.group[kept]]
-        sets = state.segment_sets.encode([state.bounded(segments) for segments in rows.segment_sets])
-        segment_set = sets[rows.segment_set[kept]]
+        segment_set = state.set_codes(rows, kept).astype(np.int32)
         value, known = state.class_values(rows, kept)
         if not known.all():
             self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_classes is reached")
@@ -267,7 +266,7 @@ class JoinerTask:
         """Count what labels did to predictions."""
         if not len(joined):
             return
-        part = contributions(joined, self._state.groups.values, self._state.classes, self._state.class_of_numbers)
+        part = contributions(joined, self._state.groups.values, self._state.classes.names, self._state.class_of_numbers)
         cells = self._cells(
             joined.group[part.source], joined.segment_set[part.source], joined.timestamp_ms[part.source]
         )
@@ -388,7 +387,7 @@ class JoinerTask:
     def _cells(self, group: Int32s, segment_set: Int32s, timestamp_ms: Int64s) -> Cells:
         state = self._state
         return build_cells(
-            group, segment_set, timestamp_ms, self._settings.pane_ms, state.segment_sets.values, state.groups.values
+            group, segment_set, timestamp_ms, self._settings.pane_ms, state.segment_sets.sets, state.groups.values
         )
 
     def _refuse_future(self, batch: RecordBatch, offset: Int64s, row: Int32s, time_ms: Int64s, now_ms: int) -> Int64s:

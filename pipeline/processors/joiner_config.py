@@ -22,8 +22,8 @@ class JoinerSettings:
         reference_bins: the most bins of a feature's numbers.
         reference_max_categories: the most texts of a feature with a bin of their own.
         max_waiting_rows: rows kept for a reference that is not known yet.
-        max_segment_values: distinct values of a segment; more are counted as ``name=(other)``.
-        max_classes: distinct class names a partition knows; a row with one more goes to dead letters.
+        max_segment_values: distinct values of a model's segment; more are counted as ``name=(other)``.
+        max_classes: distinct class names of a model; a row with one more goes to dead letters.
     """
 
     pane_ms: int

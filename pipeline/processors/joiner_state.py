@@ -10,18 +10,18 @@ changelog key             value
 ========================  ============================================================================
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pipeline.core.codec import class_name
 from pipeline.core.dictionary import NO_CODE, Dictionary
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import (
     Group,
+    Int32s,
     Int64s,
     LabelKind,
     Labels,
@@ -31,16 +31,18 @@ from pipeline.core.events import (
 from pipeline.core.join import JoinStore
 from pipeline.core.kernels.join_rows import ROW
 from pipeline.core.watermark import NEVER, Watermark
+from pipeline.processors.classes import ClassCodes
 from pipeline.processors.joiner_config import JoinerSettings
 from pipeline.processors.learning import Waiting, WaitingRows, decode_waiting
+from pipeline.processors.pairs import encode_pairs
+from pipeline.processors.segments import SegmentSets
 
 _META = b"meta"
 _UNBOUNDED = 1 << 30
-# Kafka takes records of a megabyte: 5,000 rows are half of one, and so are 200 of the longest sets of segments.
+# Kafka takes records of a megabyte: 5,000 rows are half of one.
 _ROWS_PART = 5_000
-_DICTIONARY_PART = 200
+_DICTIONARY_PART_BYTES = 400_000
 _SMALL = 1 << 31  # of class numbers: almost all are, and integers are counted faster than doubles
-OTHER = "(other)"
 
 
 class JoinerState:
@@ -56,10 +58,8 @@ class JoinerState:
         self.announced: dict[int, str] = {}  # group to the id of the profile that the monitor knows
         self.groups: Dictionary[Group] = Dictionary(_UNBOUNDED)
         self.models: Dictionary[str] = Dictionary(_UNBOUNDED)
-        self.segment_sets: Dictionary[tuple[str, ...]] = Dictionary(_UNBOUNDED)
-        self._classes: Dictionary[str] = Dictionary(settings.max_classes)
-        self._class_of_number: dict[float, int] = {}
-        self._segment_values: dict[str, set[str]] = {}
+        self.segment_sets = SegmentSets(settings.max_segment_values)
+        self.classes = ClassCodes(settings.max_classes)
         self._expiry_ms: dict[int, int] = {}
         self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0
@@ -69,27 +69,22 @@ class JoinerState:
 
     # --- codes ---------------------------------------------------------------------------------------------------
 
-    @property
-    def classes(self) -> list[str]:
-        """Class names by code."""
-        return self._classes.values
-
-    def bounded(self, segments: tuple[str, ...]) -> tuple[str, ...]:
-        """A set of segments with the values of full segments counted as other.
+    def set_codes(self, rows: Predictions, kept: Int64s) -> Int64s:
+        """The predictions' sets of segments in this partition's codes.
 
         Args:
-            segments: ``name=value`` each.
+            rows: the decoded batch.
+            kept: int64[k], the rows to take.
+
+        Returns:
+            int64[k].
         """
-        result = []
-        for segment in segments:
-            name, _, value = segment.partition("=")
-            values = self._segment_values.setdefault(name, set())
-            if value not in values and len(values) >= self._settings.max_segment_values:
-                result.append(f"{name}={OTHER}")
-                continue
-            values.add(value)
-            result.append(segment)
-        return tuple(result)
+
+        def code_of(group: int, segments: int) -> int:
+            return self.segment_sets.code(rows.groups[group].model, rows.segment_sets[segments])
+
+        group, segment_set = rows.group[kept].astype(np.int64), rows.segment_set[kept].astype(np.int64)
+        return encode_pairs(group, segment_set, len(rows.segment_sets), code_of)
 
     def class_values(self, rows: Predictions, kept: Int64s) -> tuple[Int64s, NDArray[np.bool_]]:
         """The predictions' values with this partition's class codes.
@@ -99,14 +94,18 @@ class JoinerState:
             kept: int64[k], the rows to take.
 
         Returns:
-            int64[k] values, and bool[k], false where the dictionary of classes is full.
+            int64[k] values, and bool[k], false where the model has as many classes as it may.
         """
-        value = rows.value[kept]
-        is_class = np.array([group.task.is_classes for group in rows.groups], bool)[rows.group[kept]]
-        if not is_class.any():
-            return value, np.ones(len(kept), bool)
-        codes = self._classes.encode(rows.classes).astype(np.int64)
-        value = np.where(is_class, codes[np.where(is_class, value, 0)], value)
+
+        def code_of(group: int, name: int) -> int:
+            return self.classes.code(rows.groups[group].model, rows.classes[name])
+
+        value, group = rows.value[kept], rows.group[kept].astype(np.int64)
+        is_class = np.array([group.task.is_classes for group in rows.groups], bool)[group]
+        if is_class.all():
+            value = encode_pairs(group, value, len(rows.classes), code_of)
+        elif is_class.any():
+            value[is_class] = encode_pairs(group[is_class], value[is_class], len(rows.classes), code_of)
         return value, ~is_class | (value != NO_CODE)
 
     def label_values(self, rows: Labels, kept: Int64s) -> tuple[Int64s, NDArray[np.bool_]]:
@@ -117,39 +116,38 @@ class JoinerState:
             kept: int64[k], the rows to take.
 
         Returns:
-            int64[k] values, and bool[k], false where the dictionary of classes is full.
+            int64[k] values, and bool[k], false where the model has as many classes as it may.
         """
-        value = rows.value[kept]
-        is_text = rows.kind[kept] == LabelKind.TEXT
-        if not is_text.any():
-            return value, np.ones(len(kept), bool)
-        codes = self._classes.encode(rows.classes).astype(np.int64)
-        value = np.where(is_text, codes[np.where(is_text, value, 0)], value)
+
+        def code_of(model: int, name: int) -> int:
+            return self.classes.code(rows.models[model], rows.classes[name])
+
+        value, is_text = rows.value[kept], rows.kind[kept] == LabelKind.TEXT
+        if is_text.any():
+            model = rows.model[kept][is_text].astype(np.int64)
+            value[is_text] = encode_pairs(model, value[is_text], len(rows.classes), code_of)
         return value, ~is_text | (value != NO_CODE)
 
-    def class_of_numbers(self, numbers: NDArray[np.float64]) -> Int64s:
+    def class_of_numbers(self, group: Int32s, numbers: NDArray[np.float64]) -> Int64s:
         """The class codes of labels that came as numbers.
 
         Args:
+            group: int32[k], the group of each label's prediction.
             numbers: float64[k].
 
         Returns:
             int64[k]; ``NO_CODE`` where a number names no class: a fraction, or one more than the limit allows.
         """
         if (np.abs(numbers) < _SMALL).all() and (numbers == np.trunc(numbers)).all():
-            whole, inverse = distinct_codes(numbers.astype(np.int64))
+            whole, place = distinct_codes(numbers.astype(np.int64))
             distinct = whole.astype(np.float64)
         else:
-            distinct, inverse = np.unique(numbers, return_inverse=True)
-        codes = np.array([self._class_of(number) for number in distinct.tolist()], np.int64)
-        return codes[inverse]
+            distinct, place = np.unique(numbers, return_inverse=True)
 
-    def _class_of(self, number: float) -> int:
-        code = self._class_of_number.get(number)
-        if code is None:
-            code = self._classes.code(class_name(int(number))) if number.is_integer() else NO_CODE
-            self._class_of_number[number] = code
-        return code
+        def code_of(code: int, number: int) -> int:
+            return self.classes.code_of_number(self.groups.values[code].model, float(distinct[number]))
+
+        return encode_pairs(group.astype(np.int64), place, len(distinct), code_of)
 
     # --- changelog -----------------------------------------------------------------------------------------------
 
@@ -157,9 +155,8 @@ class JoinerState:
         """The entries for all that changed since the last call."""
         for name, dictionary in self._dictionaries().items():
             first, values = dictionary.take_new()
-            for start in range(0, len(values), _DICTIONARY_PART):
-                part = [_plain(value) for value in values[start : start + _DICTIONARY_PART]]
-                yield f"dictionary/{name}/{first + start}".encode(), orjson.dumps(part)
+            for start, part in _parts([orjson.dumps(_plain(value)) for value in values]):
+                yield f"dictionary/{name}/{first + start}".encode(), part
         changed = self.store.take_changed()
         for start in range(0, len(changed), _ROWS_PART):
             rows = changed[start : start + _ROWS_PART]
@@ -203,7 +200,7 @@ class JoinerState:
                     self._restored_waiting[int(name)] = decode_waiting(int(name), value)
             elif kind == "dictionary" and value is not None:
                 which, _, first = name.partition("/")
-                self._dictionaries()[which].restore(int(first), map(_values_of(which), orjson.loads(value)))
+                self._dictionaries()[which].restore(int(first), map(_VALUE_OF[which], orjson.loads(value)))
             elif key == _META and value is not None:
                 self._restore_meta(orjson.loads(value))
 
@@ -214,8 +211,6 @@ class JoinerState:
             self._expiry_ms[part] = self.store.expiry_ms(rows)
         self.store.sweep(self.final_ms)  # its labels in vain were reported before the crash
         self.waiting.restore(self._restored_waiting)
-        for segments in self.segment_sets.values:
-            self.bounded(tuple(segment for segment in segments if not segment.endswith(f"={OTHER}")))
         self._restored_rows, self._restored_waiting = {}, {}
 
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
@@ -226,12 +221,12 @@ class JoinerState:
         self.learned = set(meta["learned"])
         self.announced = dict(meta["announced"])
 
-    def _dictionaries(self) -> dict[str, Dictionary[Any]]:
+    def _dictionaries(self) -> dict[str, Dictionary[Any] | SegmentSets | ClassCodes]:
         return {
             "groups": self.groups,
             "models": self.models,
             "segment_sets": self.segment_sets,
-            "classes": self._classes,
+            "classes": self.classes,
         }
 
 
@@ -239,9 +234,21 @@ def _plain(value: Any) -> Any:
     return [value.model, value.model_version, value.task.value] if isinstance(value, Group) else value
 
 
-def _values_of(dictionary: str) -> Any:
-    if dictionary == "groups":
-        return lambda value: Group(value[0], value[1], Task(value[2]))
-    if dictionary == "segment_sets":
-        return tuple
-    return str
+_VALUE_OF: Mapping[str, Callable[[Any], Any]] = {
+    "groups": lambda value: Group(value[0], value[1], Task(value[2])),
+    "models": str,
+    "segment_sets": tuple,
+    "classes": tuple,
+}
+
+
+def _parts(encoded: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """JSON arrays of some values that fit into a record, each with the place of its first."""
+    start = size = 0
+    for place, value in enumerate(encoded):
+        if place > start and size + len(value) > _DICTIONARY_PART_BYTES:
+            yield start, b"[" + b",".join(encoded[start:place]) + b"]"
+            start, size = place, 0
+        size += len(value) + 1
+    if start < len(encoded):
+        yield start, b"[" + b",".join(encoded[start:]) + b"]"

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.dictionary import NO_CODE
-from pipeline.core.events import Float64s, Group, Int64s, LabelChanges, LabelKind, Task, UInt8s
+from pipeline.core.events import Float64s, Group, Int32s, Int64s, LabelChanges, LabelKind, Task, UInt8s
 from pipeline.core.join import NO_LABEL, Joined
+
+ClassOfNumbers = Callable[[Int32s, Float64s], Int64s]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Contributions:
 
 
 def contributions(
-    joined: Joined, groups: Sequence[Group], classes: Sequence[str], class_of_numbers: Callable[[Float64s], Int64s]
+    joined: Joined, groups: Sequence[Group], classes: Sequence[str], class_of_numbers: ClassOfNumbers
 ) -> Contributions:
     """Turn what labels did into signed contributions: the new label is added, the old one taken back.
 
@@ -41,7 +43,7 @@ def contributions(
         joined: what labels did to n predictions.
         groups: the groups by code.
         classes: the class names by code.
-        class_of_numbers: the class codes of labels that came as numbers.
+        class_of_numbers: the class codes of labels that came as numbers, given the predictions' groups and the numbers.
 
     Returns:
         n to 2n contributions.
@@ -53,7 +55,7 @@ def contributions(
     kind = np.concatenate([joined.new_kind, joined.old_kind[old]])
     value = np.concatenate([joined.new_value, joined.old_value[old]])
     task = np.array([group.task for group in groups], np.int64)[joined.group[source]]
-    label, usable = _resolve(task, kind, value, class_of_numbers)
+    label, usable = _resolve(task, kind, value, joined.group[source], class_of_numbers)
     more = np.zeros(len(source), np.int64)
     more[: len(joined)] = joined.labels
     return Contributions(
@@ -66,7 +68,7 @@ def contributions(
 
 
 def _resolve(
-    task: Int64s, kind: UInt8s, value: Int64s, class_of_numbers: Callable[[Float64s], Int64s]
+    task: Int64s, kind: UInt8s, value: Int64s, group: Int32s, class_of_numbers: ClassOfNumbers
 ) -> tuple[Int64s, NDArray[np.bool_]]:
     """Label values in the coding of their predictions, and which of them fit the task."""
     is_class = (task == Task.BINARY) | (task == Task.MULTICLASS)
@@ -80,6 +82,6 @@ def _resolve(
     named = np.flatnonzero(is_class & number)
     if len(named):
         value = value.copy()
-        value[named] = class_of_numbers(value[named].view(np.float64))
+        value[named] = class_of_numbers(group[named], value[named].view(np.float64))
         usable[named] = value[named] != NO_CODE
     return value, usable
