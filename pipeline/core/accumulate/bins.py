@@ -4,7 +4,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.core.accumulate.pairs import table_pairs
+from pipeline.core.accumulate.pairs import merge_into, table_pairs
 from pipeline.core.events import Cells, Int64s, Json, Predictions
 from pipeline.core.family import References
 from pipeline.core.kernels.bins import count_slots
@@ -111,9 +111,7 @@ def fold_bins(predictions: Predictions, cells: Cells, references: References) ->
         if profile is None:
             continue
         pairs = table_pairs(cells, table, len(predictions))
-        # Rows of one group only share cells with each other, so no other table touches these cells.
         fresh = [Bins(profile.id, rows) for rows in pairs.places().tolist()]
-        states.update(zip(pairs.cells.tolist(), fresh, strict=True))
         for name, column in table.columns.items():
             feature = profile.features.get(name)
             if feature is None:
@@ -122,4 +120,5 @@ def fold_bins(predictions: Predictions, cells: Cells, references: References) ->
             count_slots(feature.slot(column), pairs.at, pairs.cell, counts)
             for index, state in enumerate(fresh):
                 state.features[name] = counts[index, :-1].copy()
+        merge_into(states, pairs.cells.tolist(), fresh)
     return states

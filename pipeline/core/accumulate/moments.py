@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 
 from pipeline.core.accumulate.exact_sum import ExactSum, sum_squares, sum_values
-from pipeline.core.accumulate.pairs import Pairs, table_pairs
+from pipeline.core.accumulate.pairs import Pairs, merge_into, table_pairs
 from pipeline.core.events import Cells, FeatureColumn, Int32s, Int64s, Json, Predictions
 from pipeline.core.family import References
 from pipeline.core.kernels.moments import count_kinds
@@ -150,14 +150,13 @@ def fold_moments(predictions: Predictions, cells: Cells, references: References)
     states: dict[int, Moments] = {}
     for table in predictions.features:
         pairs = table_pairs(cells, table, len(predictions))
-        # Rows of one group only share cells with each other, so no other table touches these cells.
         fresh = [Moments(rows) for rows in pairs.places().tolist()]
-        states.update(zip(pairs.cells.tolist(), fresh, strict=True))
         sign = np.ones(len(table.rows), np.int64)
         for name, column in table.columns.items():
             for state, moments in zip(fresh, _fold_feature(column, pairs, sign), strict=True):
                 if moments.numbers or moments.texts:
                     state.features[name] = moments
+        merge_into(states, pairs.cells.tolist(), fresh)
     for state in states.values():
         state.bound()
     return states

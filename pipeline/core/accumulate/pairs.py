@@ -1,12 +1,16 @@
 """The pairs of rows and cells that one family counts in one fold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.core.events import Cells, FeatureTable, Int32s, Int64s, Task
+from pipeline.core.family import State
 from pipeline.core.kernels.pairs import narrow_pairs
+
+S = TypeVar("S", bound=State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,18 @@ def task_pairs(cells: Cells, speaks_of: Callable[[Task], bool]) -> Pairs:
     kept = wanted[cells.cell]
     numbers = np.cumsum(wanted, dtype=np.int32) - np.int32(1)
     return Pairs(cells.row[kept], numbers[cells.cell[kept]], np.flatnonzero(wanted).astype(np.int32))
+
+
+def merge_into(states: dict[int, S], cells: Sequence[int], fresh: Sequence[S]) -> None:
+    """Add one feature table's states; a group whose rows have too many names comes in several tables.
+
+    Args:
+        states: cell to state, changed in place.
+        cells: k cells.
+        fresh: k states; they may be kept.
+    """
+    for cell, state in zip(cells, fresh, strict=True):
+        if cell in states:
+            states[cell].merge(state)
+        else:
+            states[cell] = state

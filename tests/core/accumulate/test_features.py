@@ -69,6 +69,19 @@ def test_two_groups_in_one_batch_keep_apart() -> None:
     assert {cell: state.rows for cell, state in found.items()} == {0: 1, 1: 1}
 
 
+def test_a_group_whose_features_come_in_two_tables_is_counted_whole() -> None:
+    tables = [(0, [0], {"x": FeatureColumn(np.array([2.0]))}), (0, [1], {"y": FeatureColumn(np.array([3.0]))})]
+    rows = batch(2, tables)
+    found = fold_moments(rows, cells([(0, 0), (1, 0)], [0]), {})
+    assert found[0].rows == 2
+    assert sorted(found[0].features) == ["x", "y"]
+    profile = build_profile(
+        {"x": FeatureColumn(np.array([2.0, 1.0]))}, model="m", model_version="1", rows=2, bins=4, max_categories=4
+    )
+    binned = fold_bins(rows, cells([(0, 0), (1, 0)], [0]), {rows.groups[0]: profile})
+    assert binned[0].rows == 2
+
+
 def test_counts_against_different_references_never_mix() -> None:
     def state(reference: str, rows: int) -> Bins:
         bins = Bins(reference, rows)
