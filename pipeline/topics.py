@@ -54,7 +54,7 @@ TOPICS: Mapping[str, Topic] = {
     "partials": Topic("mergeable counts of each window's parts, from joiner to monitor, keyed by model", PARTIALS),
     "joiner-changelog": Topic("the joiner's state: open predictions and early labels", INPUT, "compact"),
     "monitor-changelog": Topic("the monitor's state: open windows, learned references, rules", PARTIALS, "compact"),
-    "references": Topic("what drift is measured against, keyed by model|version", SINGLE, "compact"),
+    "references": Topic("what drift is measured against, keyed by model, version and part", SINGLE, "compact"),
     "window-metrics": Topic("metrics of each model's windows"),
     "host-metrics": Topic("metrics of each host's windows"),
     "alerts": Topic("rules that fire and resolve"),

@@ -254,29 +254,29 @@ class JoinStore:
         join_rows.take_touched(self._rows, self._touched, rows)
         return rows
 
-    def expiry_ms(self, rows: NDArray[np.void]) -> int:
-        """When the last of some rows can be forgotten: once the joint watermark is past this moment.
+    def expiry_ms(self, rows: NDArray[np.void]) -> Int64s:
+        """When rows can be forgotten: once the joint watermark is past that moment.
 
         Args:
-            rows: ROW[n], n > 0, as ``take_changed`` gave them.
+            rows: ROW[n], as ``take_changed`` gave them.
+
+        Returns:
+            int64[n].
         """
         labelled = rows["label_kind"] != NO_LABEL
         waits = np.where(labelled, rows["label_effective_ms"] + self._limits.early_ms, np.iinfo(np.int64).min)
         predicted = rows["kind"] == join_rows.PREDICTION
         opens = np.where(predicted, rows["timestamp_ms"] + self._limits.horizon_ms, np.iinfo(np.int64).min)
-        return int(np.maximum(waits, opens).max())
+        return np.maximum(waits, opens)
 
-    def restore(self, parts: list[NDArray[np.void]]) -> None:
+    def restore(self, rows: NDArray[np.void]) -> None:
         """Fill the empty store from changelog rows.
 
         Args:
-            parts: what ``take_changed`` gave, in log order; a later row replaces an earlier one of the same identity.
-
-        Raises:
-            StoreFullError: more rows than the limit.
+            rows: ROW[n], all that ``take_changed`` gave, in log order; a later row replaces an earlier one of the same
+                identity.
         """
-        source = np.concatenate([np.zeros(0, join_rows.ROW), *parts])
-        self._rebuild(source, len(source))
+        self._rebuild(rows, len(rows))
 
     def _reserve(self, more: int) -> None:
         needed = self._used + more

@@ -8,7 +8,8 @@ compares counts over these slots. How the slots are cut:
 - More: the edges are the quantiles at 1/bins, 2/bins, … taken from the values themselves (no interpolation), equal ones
   collapsed. A bin holds what is above its lower edge up to and including its upper edge; the outer bins are open, so
   later values outside the range go to them.
-- Texts: the most frequent ``max_categories`` (ties: the lesser text first); the rest goes to ``other``.
+- Texts: the most frequent ``max_categories`` (ties: the lesser text first) of at most ``MAX_CATEGORY_CHARS``
+  characters; the rest goes to ``other``.
 - A feature with both kinds has both; one that was always missing has only ``other`` and ``missing``.
 """
 
@@ -27,6 +28,9 @@ from pipeline.core.kernels.bins import BY_EDGES, BY_VALUES, NO_NUMBERS, slot_row
 
 Kind: TypeAlias = Literal["numeric", "text", "mixed", "missing"]
 Binning: TypeAlias = Literal["none", "values", "edges"]
+
+MAX_CATEGORY_CHARS = 128
+"""Longer texts name no category: they are what people wrote, and a profile of them would have no end."""
 
 _MODES = {"none": NO_NUMBERS, "values": BY_VALUES, "edges": BY_EDGES}
 _NO_CODES: Int32s = np.empty(0, np.int32)
@@ -213,7 +217,9 @@ def _profile_feature(column: FeatureColumn, bins: int, max_categories: int) -> F
     numbers = np.sort(column.numbers[~np.isnan(column.numbers)]) + 0.0
     binning, bounds = _cut_numbers(numbers, bins)
     counts = _text_counts(column)
-    ranked = sorted(counts, key=lambda text: (-counts[text], text))
+    ranked = sorted(
+        (text for text in counts if len(text) <= MAX_CATEGORY_CHARS), key=lambda text: (-counts[text], text)
+    )
     kind: Kind = "mixed" if len(numbers) and counts else "numeric" if len(numbers) else "text" if counts else "missing"
     number_bins = len(bounds) + (binning == "edges")
     categories = tuple(ranked[:max_categories])

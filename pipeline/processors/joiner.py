@@ -8,13 +8,12 @@ interleaving give the same sums.
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-import orjson
 
 from pipeline.config import Config
 from pipeline.core.accumulate.counts import Counts, fold_counts
 from pipeline.core.accumulate.hosts import fold_resources
 from pipeline.core.accumulate.offsets import fold_offsets
-from pipeline.core.cells import build_cells, pick_rows
+from pipeline.core.cells import pick_rows
 from pipeline.core.codec import (
     decode_labels,
     decode_predictions,
@@ -30,7 +29,6 @@ from pipeline.core.events import (
     Group,
     Int32s,
     Int64s,
-    Json,
     Labels,
     OutputRecord,
     Predictions,
@@ -45,15 +43,12 @@ from pipeline.core.watermark import NEVER
 from pipeline.processors.joiner_config import JoinerSettings, joiner_settings
 from pipeline.processors.joiner_state import JoinerState
 from pipeline.processors.labels import contributions
-from pipeline.processors.learning import select_rows
-from pipeline.processors.partials import COUNTS, Pending, Progress, progress_records, reference_record
+from pipeline.processors.learner import Learner
+from pipeline.processors.partials import COUNTS, Pending, Progress, progress_records
 from pipeline.processors.references import TOPIC as REFERENCES
-from pipeline.processors.references import ReferenceBook, reference_key
+from pipeline.processors.references import ReferenceBook
 
 PREDICTIONS, LABELS, RESOURCES = "predictions", "labels", "resources"
-LEARNING_PARTITION = 0
-"""The partition whose first rows make a version's reference: ids are hashed, so they are a fair sample."""
-
 OFFSETS = "offsets"
 ROW_BITS = 20
 """A label's place in the log is its offset and, in so many bits, its row inside the record."""
@@ -114,8 +109,9 @@ class JoinerTask:
         self._state = JoinerState(settings)
         self._pending = Pending()
         self._dead: list[DeadLetter] = []
-        self._references_version = -1
+        self._learner = Learner(settings, self._state, references, self._pending, partition)
         self._read_ms: dict[str, int] = {}
+        self._reached_ms: dict[str, int] = {}
         self._started_ms: int | None = None
         self._sent: Progress | None = None
 
@@ -133,6 +129,8 @@ class JoinerTask:
         self._read_ms[batch.topic] = now_ms
         decoded = _DECODE[batch.topic](batch)
         rows = decoded.rows
+        if len(rows):
+            self._reached_ms[batch.topic] = int(np.median(rows.timestamp_ms))
         if isinstance(rows, Predictions):
             self._predictions(batch, rows, now_ms)
         elif isinstance(rows, Labels):
@@ -145,8 +143,7 @@ class JoinerTask:
         """Hand over partials, dead letters and state changes since the last flush."""
         self._begin(now_ms)
         self._advance_idle(now_ms, at_end)
-        outputs = list(self._learn())
-        outputs += self._announce()
+        outputs = list(self._learner.outputs())
         progress = self._sweep()
         outputs += self._pending.take()
         if progress is not None and progress != self._sent:
@@ -161,15 +158,20 @@ class JoinerTask:
 
     def paused(self, at_end: frozenset[str]) -> frozenset[str]:
         """The topic that is far ahead of the other in event time while the other has more to read."""
-        marks = self._state.watermarks
+        # Half of the last batch was later: the newest event of all would be the one with the worst clock.
+        reached = {t: self._reached_ms.get(t, self._state.watermarks[t].newest_ms) for t in (PREDICTIONS, LABELS)}
         for ahead, behind in ((PREDICTIONS, LABELS), (LABELS, PREDICTIONS)):
-            if behind not in at_end and marks[ahead].newest_ms > marks[behind].newest_ms + STEP_MS:
+            if behind not in at_end and reached[ahead] > reached[behind] + STEP_MS:
                 return frozenset((ahead,))
         return frozenset()
 
     def stats(self) -> Mapping[str, float]:
         """The size of the state."""
-        return {"open_rows": len(self._store), "waiting_rows": len(self._state.waiting)}
+        return {
+            "open_rows": len(self._store),
+            "waiting_rows": len(self._state.waiting),
+            "unreadable_references": self._references.unreadable,
+        }
 
     def _begin(self, now_ms: int) -> None:
         if self._started_ms is None:
@@ -200,7 +202,7 @@ class JoinerTask:
         duplicate, joined = self._store.insert_predictions(
             rows.key[kept], time_ms, np.maximum(time_ms, watermark), group, segment_set, value
         )
-        cells = self._cells(group, segment_set, time_ms)
+        cells = self._state.cells(group, segment_set, time_ms)
         fresh = (~duplicate).astype(np.int64)
         late = fresh * (time_ms < watermark)
         counted = {"predictions": fresh, "duplicates": 1 - fresh, "late": late}
@@ -210,32 +212,13 @@ class JoinerTask:
         if duplicate.any():
             keep = ~duplicate
             kept, group, segment_set, time_ms = kept[keep], group[keep], segment_set[keep], time_ms[keep]
-            cells = self._cells(group, segment_set, time_ms)
+            cells = self._state.cells(group, segment_set, time_ms)
         in_batch = pick_rows(cells, kept.astype(np.int32))
         for family in FAMILIES:
             if family.fold_predictions is not None:
                 self._pending.absorb(family.name, family.fold_predictions(rows, in_batch, self._references), cells)
-        self._keep_waiting(rows, kept, group, segment_set)
+        self._learner.keep(rows, kept, group, segment_set)
         self._fold_joined(joined)
-
-    def _keep_waiting(self, rows: Predictions, kept: Int64s, group: Int32s, segment_set: Int32s) -> None:
-        """Keep the features of groups whose reference is not known yet."""
-        for table in rows.features:
-            if self._references.get(rows.groups[table.group]) is not None:
-                continue
-            place, in_kept, in_table = np.intersect1d(kept, table.rows, assume_unique=True, return_indices=True)
-            if not len(place):
-                continue
-            columns = {name: select_rows(column, in_table) for name, column in table.columns.items()}
-            overflow = self._state.waiting.add(
-                int(group[in_kept[0]]), rows.timestamp_ms[place], segment_set[in_kept], columns
-            )
-            for part in overflow:
-                left = part.since(self._still_open_ms())
-                if not len(left):
-                    continue
-                cells = self._cells(np.full(len(left), left.group, np.int32), left.segment_set, left.timestamp_ms)
-                self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": None}), cells)
 
     # --- labels --------------------------------------------------------------------------------------------------
 
@@ -267,7 +250,7 @@ class JoinerTask:
         if not len(joined):
             return
         part = contributions(joined, self._state.groups.values, self._state.classes.names, self._state.class_of_numbers)
-        cells = self._cells(
+        cells = self._state.cells(
             joined.group[part.source], joined.segment_set[part.source], joined.timestamp_ms[part.source]
         )
         self._pending.absorb(COUNTS, fold_counts(cells, part.counts), cells)
@@ -286,7 +269,9 @@ class JoinerTask:
     def _resources(self, batch: RecordBatch, rows: Resources, now_ms: int) -> None:
         kept = self._refuse_future(batch, rows.offset, rows.row, rows.timestamp_ms, now_ms)
         watermark = self._state.watermarks[RESOURCES].advance(rows.timestamp_ms[kept])
-        late = rows.timestamp_ms[kept] < watermark
+        # By panes, as windows are: a reading is late when one that has closed should have held it.
+        pane_ms = self._settings.pane_ms
+        late = rows.timestamp_ms[kept] < watermark // pane_ms * pane_ms
         self._refuse(batch, rows.offset, rows.row, kept[late], "too_late", "its window is closed already")
         self._pending.absorb_hosts(fold_resources(rows, kept[~late].astype(np.int32), self._settings.pane_ms))
 
@@ -311,8 +296,7 @@ class JoinerTask:
         if (final_ms - horizon) // pane > (state.final_ms - horizon) // pane:
             state.final_ms = final_ms
             self._count_unmatched(self._store.sweep(final_ms))
-            learning = state.waiting.groups() - state.learned if self._partition == LEARNING_PARTITION else ()
-            state.waiting.forget_before(self._still_open_ms(), learning)
+            self._learner.forget_final()
         resources_ms = state.watermarks[RESOURCES].value_ms
         if max(predictions_ms, resources_ms) < 0 and state.final_ms == NEVER:
             return None
@@ -331,64 +315,7 @@ class JoinerTask:
             key = (Group(models[model], "", Task.BINARY), NO_SEGMENT, effective_ms // pane_ms * pane_ms)
             self._pending.merge(key, COUNTS, Counts({"unmatched_labels": 1}))
 
-    def _still_open_ms(self) -> int:
-        """Some window of a pane that starts after this moment is not final."""
-        return (
-            self._state.final_ms - self._settings.limits.horizon_ms - self._settings.longest_ms + self._settings.pane_ms
-        )
-
-    # --- references ----------------------------------------------------------------------------------------------
-
-    def _learn(self) -> Iterable[OutputRecord]:
-        """On one partition: the profile of a version's first rows, once there are enough of them."""
-        state, settings = self._state, self._settings
-        if self._partition != LEARNING_PARTITION:
-            return
-        for group in state.waiting.groups() - state.learned:
-            names = state.groups.values[group]
-            if self._references.get(names) is not None:
-                continue
-            profile = state.waiting.learn(
-                group, names, settings.learn_rows, settings.reference_bins, settings.reference_max_categories
-            )
-            if profile is not None:
-                state.learned.add(group)
-                yield _reference_output(names, profile.to_json())
-
-    def _announce(self) -> Iterable[OutputRecord]:
-        """Fold rows whose reference has come; tell the monitor the profile before the first bins that need it."""
-        state = self._state
-        if self._references_version != self._references.version:
-            self._references_version = self._references.version
-            for code in state.waiting.groups():
-                if self._references.get(state.groups.values[code]) is not None:
-                    self._fold_waiting(code)
-        for code, names in enumerate(state.groups.values):
-            profile = self._references.get(names)
-            if profile is not None and state.announced.get(code) != profile.id:
-                state.announced[code] = profile.id
-                yield reference_record(names, profile.to_json())
-
-    def _fold_waiting(self, code: int) -> None:
-        names = self._state.groups.values[code]
-        for waiting in self._state.waiting.take(code):
-            part = waiting.since(self._still_open_ms())
-            if not len(part):
-                continue
-            rows = part.as_predictions(names)
-            group = np.full(len(part), code, np.int32)
-            cells = self._cells(group, part.segment_set, part.timestamp_ms)
-            for family in FAMILIES:
-                if family.needs_reference and family.fold_predictions is not None:
-                    self._pending.absorb(family.name, family.fold_predictions(rows, cells, self._references), cells)
-
     # --- shared --------------------------------------------------------------------------------------------------
-
-    def _cells(self, group: Int32s, segment_set: Int32s, timestamp_ms: Int64s) -> Cells:
-        state = self._state
-        return build_cells(
-            group, segment_set, timestamp_ms, self._settings.pane_ms, state.segment_sets.sets, state.groups.values
-        )
 
     def _refuse_future(self, batch: RecordBatch, offset: Int64s, row: Int32s, time_ms: Int64s, now_ms: int) -> Int64s:
         """The rows that are not too far ahead: one bad clock must not close everyone's windows."""
@@ -401,7 +328,3 @@ class JoinerTask:
     def _refuse(self, batch: RecordBatch, offset: Int64s, row: Int32s, rows: Int64s, reason: str, detail: str) -> None:
         if len(rows):
             self._dead += refused_rows(batch, offset[rows], row[rows], reason, detail)
-
-
-def _reference_output(names: Group, profile: Json) -> OutputRecord:
-    return OutputRecord(REFERENCES, reference_key(names.model, names.model_version), orjson.dumps(profile))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.config import Config
 from pipeline.core.join import JoinLimits
-from pipeline.core.window import pane_ms
+from pipeline.core.window import WindowSize, pane_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class JoinerSettings:
 
     Attributes:
         pane_ms: the length of a pane.
-        longest_ms: the length of the longest window.
+        sizes: the windows.
         lateness_ms: how late an event may be before it counts as late.
         idle_timeout_ms: how long a topic that is read to its end must be quiet before time itself moves its watermark.
         max_future_ms: how far ahead of the clock an event may be.
@@ -27,7 +27,7 @@ class JoinerSettings:
     """
 
     pane_ms: int
-    longest_ms: int
+    sizes: tuple[WindowSize, ...]
     lateness_ms: int
     idle_timeout_ms: int
     max_future_ms: int
@@ -49,7 +49,7 @@ def joiner_settings(config: Config) -> JoinerSettings:
     windows = config.windows
     return JoinerSettings(
         pane_ms=pane_ms(windows.sizes),
-        longest_ms=max(size.size_ms for size in windows.sizes),
+        sizes=windows.sizes,
         lateness_ms=windows.allowed_lateness,
         idle_timeout_ms=windows.idle_timeout,
         max_future_ms=windows.max_future,

@@ -17,9 +17,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from pipeline.core.cells import build_cells
 from pipeline.core.dictionary import NO_CODE, Dictionary
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import (
+    Cells,
     Group,
     Int32s,
     Int64s,
@@ -68,6 +70,27 @@ class JoinerState:
         self._restored_waiting: dict[int, WaitingRows] = {}
 
     # --- codes ---------------------------------------------------------------------------------------------------
+
+    def cells(self, group: Int32s, segment_set: Int32s, timestamp_ms: Int64s) -> Cells:
+        """Where rows are counted.
+
+        Args:
+            group: int32[n], the groups' codes.
+            segment_set: int32[n], the codes of the sets of segments.
+            timestamp_ms: int64[n].
+        """
+        pane_ms = self._settings.pane_ms
+        return build_cells(group, segment_set, timestamp_ms, pane_ms, self.segment_sets.sets, self.groups.values)
+
+    def is_open(self, timestamp_ms: Int64s) -> NDArray[np.bool_]:
+        """Which times belong to a window that is not final.
+
+        Args:
+            timestamp_ms: int64[n].
+        """
+        ends = [timestamp_ms - timestamp_ms % size.slide_ms + size.size_ms for size in self._settings.sizes]
+        open_until_ms: Int64s = np.maximum.reduce(ends) + self._settings.limits.horizon_ms
+        return open_until_ms > self.final_ms
 
     def set_codes(self, rows: Predictions, kept: Int64s) -> Int64s:
         """The predictions' sets of segments in this partition's codes.
@@ -160,7 +183,7 @@ class JoinerState:
         changed = self.store.take_changed()
         for start in range(0, len(changed), _ROWS_PART):
             rows = changed[start : start + _ROWS_PART]
-            self._expiry_ms[self._next_part] = self.store.expiry_ms(rows)
+            self._expiry_ms[self._next_part] = int(self.store.expiry_ms(rows).max())
             yield b"rows/%d" % self._next_part, rows.tobytes()
             self._next_part += 1
         if self._forgotten_ms < self.final_ms:
@@ -206,9 +229,13 @@ class JoinerState:
 
     def finish_restore(self) -> None:
         """Build the store from what was restored; called once, before the first record."""
-        self.store.restore([self._restored_rows[part] for part in sorted(self._restored_rows)])
-        for part, rows in self._restored_rows.items():
-            self._expiry_ms[part] = self.store.expiry_ms(rows)
+        numbers = sorted(self._restored_rows)
+        rows = np.concatenate([np.zeros(0, ROW), *(self._restored_rows[number] for number in numbers)])
+        self.store.restore(rows)
+        if numbers:
+            starts = np.cumsum([0, *(len(self._restored_rows[number]) for number in numbers[:-1])])
+            expiry_ms = np.maximum.reduceat(self.store.expiry_ms(rows), starts)
+            self._expiry_ms = dict(zip(numbers, expiry_ms.tolist(), strict=True))
         self.store.sweep(self.final_ms)  # its labels in vain were reported before the crash
         self.waiting.restore(self._restored_waiting)
         self._restored_rows, self._restored_waiting = {}, {}

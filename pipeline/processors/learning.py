@@ -1,10 +1,11 @@
 """Rows whose model version has no reference yet: kept, learned from, and counted once there is one."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from pipeline.core.events import FeatureColumn, FeatureTable, Group, Int32s, Int64s, Predictions
 from pipeline.core.reference import ReferenceProfile, build_profile, concatenate_columns
@@ -34,10 +35,6 @@ class WaitingRows:
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.timestamp_ms)
-
-    def since(self, moment_ms: int) -> "WaitingRows":
-        """The rows that are not from before a moment."""
-        return self.select(np.flatnonzero(self.timestamp_ms >= moment_ms))
 
     def select(self, rows: Int64s) -> "WaitingRows":
         """Some of the rows.
@@ -101,7 +98,7 @@ def decode_waiting(sequence: int, value: bytes) -> WaitingRows:
 
 
 class Waiting:
-    """The waiting rows of one partition, bounded; the oldest make room for the newest."""
+    """The waiting rows of one partition, bounded by ``make_room``; the oldest make room for the newest."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
@@ -116,9 +113,7 @@ class Waiting:
         """The number of rows that wait."""
         return self._rows
 
-    def add(
-        self, group: int, timestamp_ms: Int64s, segment_set: Int32s, columns: Mapping[str, FeatureColumn]
-    ) -> Sequence[WaitingRows]:
+    def add(self, group: int, timestamp_ms: Int64s, segment_set: Int32s, columns: Mapping[str, FeatureColumn]) -> None:
         """Keep rows.
 
         Args:
@@ -126,19 +121,37 @@ class Waiting:
             timestamp_ms: int64[k].
             segment_set: int32[k].
             columns: the features, k values each.
-
-        Returns:
-            The rows that had to make room: they will not be counted in bins.
         """
         for part in _split(WaitingRows(0, group, timestamp_ms, segment_set, columns)):
             self._parts[self._next] = replace(part, sequence=self._next)
             self._unwritten.append(self._next)
             self._rows += len(part)
             self._next += 1
-        overflow = []
-        while self._rows > self._max_rows:
-            overflow.append(self._drop(next(iter(self._parts))))
-        return overflow
+
+    def make_room(self, keep: Collection[int]) -> Iterator[WaitingRows]:
+        """Remove the oldest rows beyond the limit: exactly so many, so that it does not matter how batches are cut.
+
+        Args:
+            keep: groups that are still learned from; their rows go only when there are no others.
+
+        Yields:
+            The rows that had to make room: they will not be counted in bins.
+        """
+        excess = self._rows - self._max_rows
+        if excess <= 0:
+            return
+        others = [part.sequence for part in self._parts.values() if part.group not in keep]
+        for sequence in [*others, *(sequence for sequence in self._parts if self._parts[sequence].group in keep)]:
+            part = self._parts[sequence]
+            if excess < len(part):
+                if excess:
+                    self._parts[sequence] = part.select(np.arange(excess, len(part)))
+                    self._unwritten.append(sequence)
+                    self._rows -= excess
+                    yield part.select(np.arange(excess))
+                return
+            excess -= len(part)
+            yield self._drop(sequence)
 
     def groups(self) -> set[int]:
         """The codes of the groups that wait."""
@@ -153,15 +166,15 @@ class Waiting:
         for sequence in [part.sequence for part in self._parts.values() if part.group == group]:
             yield self._drop(sequence)
 
-    def forget_before(self, moment_ms: int, keep: Collection[int]) -> None:
-        """Remove parts whose rows are all from before a moment: their windows are final.
+    def forget(self, is_open: Callable[[Int64s], NDArray[np.bool_]], keep: Collection[int]) -> None:
+        """Remove parts whose windows are all final.
 
         Args:
-            moment_ms: epoch milliseconds.
+            is_open: which of some times still belong to a window that is not final.
             keep: groups that are still learned from, whatever the age of their rows.
         """
         for part in list(self._parts.values()):
-            if part.group not in keep and part.timestamp_ms.max() < moment_ms:
+            if part.group not in keep and not is_open(part.timestamp_ms).any():
                 self._drop(part.sequence)
 
     def learn(self, group: int, names: Group, rows: int, bins: int, max_categories: int) -> ReferenceProfile | None:
@@ -177,12 +190,21 @@ class Waiting:
         Returns:
             The profile; None while there are too few rows.
         """
-        parts = [part for part in self._parts.values() if part.group == group]
-        if sum(len(part) for part in parts) < rows:
+        parts: list[WaitingRows] = []
+        for part in self._parts.values():
+            if part.group == group:
+                parts.append(part)
+                if sum(map(len, parts)) >= rows:
+                    break
+        else:
             return None
-        columns = concatenate_columns([(len(part), part.columns) for part in parts])
+        columns = {
+            name: select_rows(column, np.arange(rows))
+            for name, column in concatenate_columns([(len(part), part.columns) for part in parts]).items()
+        }
         return build_profile(
-            {name: select_rows(column, np.arange(rows)) for name, column in columns.items()},
+            # A feature that no row of these has is one of a row that merely came with them.
+            {name: column for name, column in columns.items() if not _is_missing(column)},
             model=names.model,
             model_version=names.model_version,
             rows=rows,
@@ -196,7 +218,7 @@ class Waiting:
             if sequence in self._written:
                 self._written.discard(sequence)
                 yield waiting_key(sequence), None
-        for sequence in self._unwritten:
+        for sequence in dict.fromkeys(self._unwritten):
             if sequence in self._parts:
                 self._written.add(sequence)
                 yield waiting_key(sequence), self._parts[sequence].encode()
@@ -239,6 +261,10 @@ def select_rows(column: FeatureColumn, rows: Int64s) -> FeatureColumn:
     first = int(len(used) > 0 and used[0] < 0)  # -1, no text, sorts first
     texts = [column.texts[code] for code in used[first:].tolist()]
     return FeatureColumn(column.numbers[rows], (codes - first).astype(np.int32), texts)
+
+
+def _is_missing(column: FeatureColumn) -> bool:
+    return bool(np.isnan(column.numbers).all()) and (column.codes is None or not (column.codes >= 0).any())
 
 
 def _split(part: WaitingRows) -> Iterator[WaitingRows]:

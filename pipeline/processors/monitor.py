@@ -13,7 +13,6 @@ from pipeline.core.codec import decode_models, encode_dead_letter
 from pipeline.core.errors import DriftlineError
 from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Json, OutputRecord, RecordBatch
 from pipeline.core.families import Context
-from pipeline.core.reference import ReferenceProfile
 from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
 from pipeline.processors.monitor_state import MonitorState
@@ -118,8 +117,7 @@ class MonitorTask:
             for start_ms, readings in read_hosts(record):
                 self._state.merge_host(record["host"], start_ms, readings)
         elif kind == "reference":
-            profile = ReferenceProfile.from_json(record["profile"])
-            self._state.set_reference(record["model"], record["model_version"], profile)
+            self._state.set_reference(record["model"], record["model_version"], record["profile"])
         else:
             fields = {name: record[name] for name in Progress.__slots__}
             self._state.set_progress(Progress(**fields))

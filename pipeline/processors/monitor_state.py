@@ -8,7 +8,7 @@ window, model, version, task, segment, window,       ``[revision, events]`` of t
 start                                                the window is final
 host, host, start                                    the pane's readings by metric; deleted when closed
 progress, partition                                  the last progress of a joiner partition
-reference, model, version                            the profile of a model version
+reference, model, version, part                      a piece of the profile of a model version
 model, model, version                                the last ``model.v1`` event of a version
 rule, … and triggered, …                             see ``alerting``
 ===================================================  ==========================================================
@@ -22,6 +22,7 @@ import orjson
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.events import Group, Json, Task
 from pipeline.core.families import State
+from pipeline.core.profile_parts import ProfileParts
 from pipeline.core.reference import ReferenceProfile
 from pipeline.core.watermark import NEVER
 from pipeline.core.window import WindowSize, parse_window
@@ -45,6 +46,7 @@ class MonitorState:
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
         self._progress: dict[int, Progress] = {}
         self._references: dict[tuple[str, str], ReferenceProfile] = {}
+        self._profiles = ProfileParts()
         self._models: dict[tuple[str, str], Json] = {}
         # Windows by the moment at which they close, and at which they become final.
         self._closing: list[tuple[int, int, WindowKey]] = []
@@ -94,11 +96,21 @@ class MonitorState:
         value = [getattr(progress, name) for name in Progress.__slots__]
         self._changes[orjson.dumps(["progress", progress.partition])] = orjson.dumps(value)
 
-    def set_reference(self, model: str, model_version: str, profile: ReferenceProfile) -> None:
-        """Take in the profile that a version's bins are folded against from now on."""
-        self._references[model, model_version] = profile
-        key = orjson.dumps(["reference", model, model_version])
-        self._changes[key] = orjson.dumps(profile.to_json())
+    def set_reference(self, model: str, model_version: str, piece: Json) -> None:
+        """Take in a piece of the profile that a version's bins are folded against from now on.
+
+        Args:
+            model: the model.
+            model_version: its version.
+            piece: see ``profile_parts``.
+
+        Raises:
+            ValueError: not a piece of a profile; KeyError and TypeError mean the same.
+        """
+        profile = self._profiles.add(model, model_version, piece)
+        if profile is not None:
+            self._references[model, model_version] = profile
+        self._changes[orjson.dumps(["reference", model, model_version, piece["part"]])] = orjson.dumps(piece)
 
     def set_model(self, event: Json) -> None:
         """Take in a ``model.v1`` event."""
@@ -249,7 +261,9 @@ class MonitorState:
         if kind == "progress":
             self._progress[name[0]] = Progress(*value)
         elif kind == "reference":
-            self._references[name[0], name[1]] = ReferenceProfile.from_json(value)
+            profile = self._profiles.add(name[0], name[1], value)
+            if profile is not None:
+                self._references[name[0], name[1]] = profile
         elif kind == "model":
             self._models[name[0], name[1]] = value
         else:

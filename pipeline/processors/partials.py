@@ -15,6 +15,8 @@ from pipeline.core.accumulate.counts import Counts
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.events import Cells, Group, Json, OutputRecord, Task
 from pipeline.core.families import FAMILIES, State
+from pipeline.core.profile_parts import split_profile
+from pipeline.core.reference import ReferenceProfile
 
 TOPIC = "partials"
 RECORD_BYTES = 400_000
@@ -129,15 +131,16 @@ def progress_records(progress: Progress, partials_partitions: int) -> Iterator[O
         yield OutputRecord(TOPIC, str(progress.partition).encode(), value, partition=partition)
 
 
-def reference_record(group: Group, profile: Json) -> OutputRecord:
-    """The profile that a model version's ``bins`` are folded against.
+def announcement(group: Group, profile: ReferenceProfile) -> Iterator[OutputRecord]:
+    """The profile that a model version's ``bins`` are folded against, a record a piece.
 
     Args:
         group: the model version; the profile may have been given for all versions.
-        profile: the profile as JSON.
+        profile: the profile.
     """
-    value = {"kind": "reference", "model": group.model, "model_version": group.model_version, "profile": profile}
-    return OutputRecord(TOPIC, group.model.encode(), orjson.dumps(value))
+    for piece in split_profile(profile):
+        value = {"kind": "reference", "model": group.model, "model_version": group.model_version, "profile": piece}
+        yield OutputRecord(TOPIC, group.model.encode(), orjson.dumps(value))
 
 
 def read_cell(model: str, cell: Json) -> tuple[CellKey, dict[str, State]]:

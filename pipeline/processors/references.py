@@ -1,10 +1,11 @@
 """Which reference a model version is compared with: the profile given for it, else the one learned at its start."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import orjson
 
-from pipeline.core.events import Group
+from pipeline.core.events import Group, OutputRecord
+from pipeline.core.profile_parts import ProfileParts, split_profile
 from pipeline.core.reference import ReferenceProfile
 
 TOPIC = "references"
@@ -21,8 +22,11 @@ class ReferenceBook:
     def __init__(self, given: Mapping[tuple[str, str], ReferenceProfile] | None = None) -> None:
         self._given = dict(given or {})
         self._learned: dict[tuple[str, str], ReferenceProfile] = {}
+        self._parts = ProfileParts()
         self.version = 0
         """Rises with every profile learned, so that a partition can see that something is new."""
+        self.unreadable = 0
+        """Records of the topic that hold no profile: somebody else writes there."""
 
     def get(self, group: Group, /) -> ReferenceProfile | None:
         """The profile of a model version; a given one wins over a learned one.
@@ -46,11 +50,27 @@ class ReferenceBook:
         Args:
             value: the record's value.
         """
-        profile = ReferenceProfile.from_json(orjson.loads(value))
-        if self._learned.setdefault((profile.model, profile.model_version), profile) is profile:
-            self.version += 1
+        try:
+            piece = orjson.loads(value)
+            profile = self._parts.add(piece["model"], piece["model_version"], piece)
+        except (ValueError, KeyError, TypeError):
+            self.unreadable += 1
+            return
+        if profile is not None:
+            name = (profile.model, profile.model_version)
+            if self._learned.setdefault(name, profile) is profile:
+                self.version += 1
 
 
-def reference_key(model: str, model_version: str) -> bytes:
-    """The key of a version's record on the references topic."""
-    return f"{model}|{model_version}".encode()
+def reference_records(profile: ReferenceProfile) -> Iterator[OutputRecord]:
+    """The records of a learned profile on the references topic.
+
+    Args:
+        profile: the profile.
+
+    Yields:
+        One a piece. The key is JSON: names may hold any character, and compaction keeps one record a key.
+    """
+    for piece in split_profile(profile):
+        key = orjson.dumps([profile.model, profile.model_version, piece["part"]])
+        yield OutputRecord(TOPIC, key, orjson.dumps(piece))

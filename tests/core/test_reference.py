@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.events import FeatureColumn
-from pipeline.core.reference import FeatureProfile, ReferenceProfile, build_profile, concatenate_columns
+from pipeline.core.reference import (
+    MAX_CATEGORY_CHARS,
+    FeatureProfile,
+    ReferenceProfile,
+    build_profile,
+    concatenate_columns,
+)
 
 NAN = math.nan
 
@@ -158,3 +164,11 @@ def test_columns_of_batches_are_put_under_each_other() -> None:
     np.testing.assert_array_equal(found["x"].numbers, [1.0, NAN, NAN, NAN, NAN])
     np.testing.assert_array_equal(found["y"].numbers, [1.0, 2.0, NAN, NAN, NAN])
     assert found["y"].codes is None
+
+
+def test_long_texts_name_no_category() -> None:
+    texts = ["x" * MAX_CATEGORY_CHARS, "y" * (MAX_CATEGORY_CHARS + 1)]
+    column = FeatureColumn(np.full(3, np.nan), np.array([0, 1, 1], np.int32), texts)
+    profile = build_profile({"prompt": column}, model="m", model_version="1", rows=3, bins=4, max_categories=8)
+    assert profile.features["prompt"].categories == (texts[0],)
+    assert profile.features["prompt"].counts == (1, 2, 0)
