@@ -26,6 +26,7 @@ from mode.utils.imports import import_from_cwd
 
 from pipeline.config import Config, load_config
 from pipeline.core.errors import ConfigError, ConfigFault
+from pipeline.engine.failpoints import arm_from_environment
 from pipeline.logs import SERVICE_LOGGER, setup_logging
 from pipeline.processors.processor import Processor
 from pipeline.reactions import metrics_export, notify
@@ -93,6 +94,7 @@ def run_worker(config: Config) -> int:
         StartupError: the web port cannot be had.
     """
     setup_logging(config.worker.log_level)
+    arm_from_environment()
     worker = _make(config)
     for name in config.reactions.modules if worker.app is not None else ():
         _import_reactions(name)

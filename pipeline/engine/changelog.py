@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.config import Config
 from pipeline.core.errors import RetriableError
+from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import CALL_TIMEOUT_S, kafka_error, reaction, reader_properties
+from pipeline.engine.outside import Outside
 from pipeline.processors.processor import PartitionTask
 
 _POLL_S = 0.1
@@ -56,9 +58,11 @@ class ChangelogReader:
     Args:
         config: the configuration.
         processor: the processor's name.
+        outside: makes the consumer.
     """
 
-    def __init__(self, config: Config, processor: str) -> None:
+    def __init__(self, config: Config, processor: str, outside: Outside) -> None:
+        self._outside = outside
         self._topic = config.kafka.topic(f"{processor}-changelog")
         self._properties = reader_properties(config, processor, queue_kbytes=65_536, fetch_wait_ms=10)
 
@@ -83,7 +87,7 @@ class ChangelogReader:
         left = {partition: end for partition, end in ends.items() if end > 0}
         if not left:
             return counts
-        consumer = Consumer(self._properties)
+        consumer = self._outside.consumer(self._properties)
         try:
             # Offset 0 and not "the beginning": asking for that takes librdkafka half a second. Where 0 is gone, it
             # resets to the earliest there is.
@@ -91,6 +95,7 @@ class ChangelogReader:
             while left:
                 if not keep_going(sum(counts.values()), len(left)):
                     return None
+                reach("in_changelog")
                 entries: dict[int, list[tuple[bytes, bytes | None]]] = {}
                 for message in consumer.consume(_BATCH, _POLL_S):
                     error, partition = message.error(), int(message.partition() or 0)

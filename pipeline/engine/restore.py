@@ -18,7 +18,6 @@ If B's own generation is over by the time it has finished, its first commit is r
 takes the group metadata down once an assignment and commits with nothing else.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from pipeline.config import Config
 from pipeline.core.errors import RetriableError, StartupError
 from pipeline.engine.changelog import ChangelogReader, end_offsets
+from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import kafka_error, reaction
+from pipeline.engine.outside import Outside
 from pipeline.processors.processor import PartitionTask, Processor
 
 _ASK_S = 1.0  # one question for committed offsets; between two the group is served
@@ -59,10 +60,21 @@ class Restorer:
         processor: makes the empty tasks.
         admin: answers where logs end.
         partitions: partition counts by the name in the contract.
+        wait: sleeps for some seconds.
+        outside: makes the changelog's consumer; a clock.
     """
 
-    def __init__(self, config: Config, processor: Processor, admin: AdminClient, partitions: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        processor: Processor,
+        admin: AdminClient,
+        partitions: Mapping[str, int],
+        wait: Callable[[float], object],
+        outside: Outside,
+    ) -> None:
         self._config, self._processor, self._admin, self._partitions = config, processor, admin, partitions
+        self._wait, self._outside = wait, outside
         self._changelog = f"{processor.name}-changelog"
 
     def restore(
@@ -83,14 +95,16 @@ class Restorer:
             StartupError: partition counts have changed, or there is state without offsets.
             RetriableError: the broker did not answer.
         """
+        reach("in_restore")
         inputs, partitions = self._aligned(assigned)
         committed = self._committed(consumer, inputs, lambda: keep_going(0, len(partitions)))
         if committed is None:
             return None
+        reach("after_offsets")
         topic = self._config.kafka.topic(self._changelog)
         ends = end_offsets(self._admin, [TopicPartition(topic, p) for p in partitions])
         tasks = {p: self._processor.task(p, self._partitions) for p in partitions}
-        reader = ChangelogReader(self._config, self._processor.name)
+        reader = ChangelogReader(self._config, self._processor.name, self._outside)
         counts = reader.restore(tasks, {p: ends[topic, p] for p in partitions}, keep_going)
         if counts is None:
             return None
@@ -114,16 +128,16 @@ class Restorer:
         """The group's offsets once no transaction holds any of them open."""
         prefix = self._config.kafka.topic_prefix
         asked = [TopicPartition(prefix + topic, partition) for topic, partition in inputs]
-        deadline_s = time.monotonic() + 3 * self._config.engine.transaction_timeout / 1_000 + _PATIENCE_S
+        deadline_s = self._outside.monotonic_s() + 3 * self._config.engine.transaction_timeout / 1_000 + _PATIENCE_S
         while keep_going():
             try:
                 # read_committed makes the coordinator answer "not stable yet" and librdkafka ask again until then.
                 answer = consumer.committed(asked, timeout=_ASK_S)
             except KafkaException as exception:
                 failure = reaction(kafka_error(exception), "asking for committed offsets")
-                if not isinstance(failure, RetriableError) or time.monotonic() > deadline_s:
+                if not isinstance(failure, RetriableError) or self._outside.monotonic_s() > deadline_s:
                     raise failure from exception
-                time.sleep(0.05)
+                self._wait(0.05)
                 continue
             for place in answer:
                 if place.error:

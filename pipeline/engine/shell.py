@@ -12,18 +12,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiokafka.errors import KafkaError as AioKafkaError
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, FencedError, RetriableError, StartupError
 from pipeline.core.events import Flush
 from pipeline.engine.batches import record_batches, split_events
+from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
-from pipeline.engine.leave import leave_group
+from pipeline.engine.outside import REAL, Outside
 from pipeline.engine.restore import Restorer
 from pipeline.engine.startup import check_topics, wait_for_topics
 from pipeline.engine.status import RunnerStatus, StatusBoard
@@ -50,6 +51,7 @@ class ProcessorRunner:
         config: the configuration; ``worker.name`` must be this worker's alone.
         clock: the wall clock handed to the processor, epoch milliseconds.
         on_status: called from the runner's thread with each new status.
+        outside: Kafka's clients, waiting and a clock for durations.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class ProcessorRunner:
         *,
         clock: Callable[[], int] = now_ms,
         on_status: Callable[[RunnerStatus], None] | None = None,
+        outside: Outside = REAL,
     ) -> None:
-        self._processor, self._config, self._clock = processor, config, clock
+        self._processor, self._config, self._clock, self._outside = processor, config, clock, outside
         self._engine, self._prefix = config.engine, config.kafka.topic_prefix
         self._changelog = f"{processor.name}-changelog"
         self._stop = threading.Event()
@@ -79,7 +82,7 @@ class ProcessorRunner:
         self._at_end: dict[int, frozenset[str]] = {}
         self._paused: set[tuple[str, int]] = set()
         self._uncommitted = 0  # records processed since the last commit
-        self._last_commit_s = time.monotonic()
+        self._last_commit_s = self._outside.monotonic_s()
 
     def run(self) -> None:
         """Run until ``stop``; blocks. Waits for a broker that is away, for ever.
@@ -102,7 +105,7 @@ class ProcessorRunner:
                     continue
                 self._board.count(rejoins=1)
                 self._board.enter("starting")
-                self._stop.wait(REJOIN_PAUSE_S)
+                self._wait(REJOIN_PAUSE_S)
         except BaseException as error:
             self._board.note(error, "stopping for good")
             self._board.enter("failed")
@@ -120,27 +123,34 @@ class ProcessorRunner:
         """The latest snapshot, from any thread."""
         return self._board.now
 
+    def _wait(self, seconds: float) -> bool:
+        """Sleep; true when the runner is asked to stop meanwhile."""
+        return self._outside.wait(self._stop, seconds)
+
     # ---- starting ------------------------------------------------------------------------------------------------
 
     def _prepare(self) -> bool:
         """Wait for the broker, check the topics, read the tables to their end; false when stopped meanwhile."""
-        admin = AdminClient(admin_properties(self._config))
-        counts = wait_for_topics(admin, self._prefix, self._stop.wait, lambda e: self._board.note(e, "waiting"))
+        outside = self._outside
+        admin = outside.admin(admin_properties(self._config))
+        note = partial(self._board.note, reaction_taken="waiting")
+        counts = wait_for_topics(admin, self._prefix, self._wait, note, outside.monotonic_s)
         if counts is None:
             return False
         check_topics(counts, self._processor.inputs, self._processor.tables, self._changelog)
-        self._restorer = Restorer(self._config, self._processor, admin, counts)
+        self._restorer = Restorer(self._config, self._processor, admin, counts, self._wait, outside)
         if self._processor.tables and self._tables is None:
-            self._tables = TableReader(self._config, self._processor, counts)
+            self._tables = TableReader(self._config, self._processor, counts, outside)
             self._tables.read_to_end(lambda: not self._stop.is_set())
         return not self._stop.is_set()
 
     def _membership(self) -> None:
         """One life of the two clients: join the group, work, and close them however it ends."""
         self._forget()
-        self._transactions = Transactions(self._config, self._processor.name, self._stop.wait)
+        self._transactions = Transactions(self._config, self._processor.name, self._wait, self._outside)
         self._transactions.start()  # before joining: whatever a predecessor of this name left open is settled now
-        consumer = self._consumer = Consumer(consumer_properties(self._config, self._processor.name))
+        properties = consumer_properties(self._config, self._processor.name)
+        consumer = self._consumer = self._outside.consumer(properties)
         try:
             consumer.subscribe(
                 [self._prefix + topic for topic in self._processor.inputs],
@@ -180,7 +190,8 @@ class ProcessorRunner:
         """Hand the partitions over at once; where that fails, the others get them after the session timeout."""
         if member_id:
             try:
-                leave_group(self._config, group_id(self._config, self._processor.name), member_id)
+                group = group_id(self._config, self._processor.name)
+                self._outside.leave_group(self._config, group, member_id)
             except (OSError, TimeoutError, ConfigError, AioKafkaError) as error:
                 log.warning("%s: could not leave the group, its session ends by time: %s", self._processor.name, error)
 
@@ -199,6 +210,7 @@ class ProcessorRunner:
 
     def _on_revoke(self, consumer: Any, _revoked: list[TopicPartition]) -> None:
         try:
+            reach("in_revoke")
             self._commit()
         except (RetriableError, FencedError) as error:
             self._board.note(error, "giving the partitions up without this commit")
@@ -208,6 +220,7 @@ class ProcessorRunner:
 
     def _on_lost(self, consumer: Any, _lost: list[TopicPartition]) -> None:
         log.warning("%s: the group took the partitions away; dropping their state", self._processor.name)
+        reach("in_lost")
         self._abort_quietly()
         self._forget()
         consumer.unassign()
@@ -241,17 +254,19 @@ class ProcessorRunner:
     def _round(self) -> None:
         """Consume, process, and commit when it is time."""
         due_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
-        wait_s = min(max(due_s - time.monotonic(), 0.0), POLL_S) if self._tasks else POLL_S
+        wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
         records, events = split_events(self._consumer.consume(self._engine.batch_events, wait_s))
+        reach("after_consume")
         if self._restored:
             self._process(records)
+            reach("after_process")
         # else a rebalance came with this batch: its records will be read again from the committed offsets.
         self._handle_events(events)
         if self._tables:
             self._tables.poll()
         if not self._tasks:
             return
-        if time.monotonic() >= due_s or self._uncommitted >= self._engine.max_uncommitted_events:
+        if self._outside.monotonic_s() >= due_s or self._uncommitted >= self._engine.max_uncommitted_events:
             self._commit()
         self._apply_back_pressure()
 
@@ -299,7 +314,7 @@ class ProcessorRunner:
 
     def _commit(self) -> None:
         """Write what the tasks hand over and the offsets in one transaction, if there is anything to write."""
-        self._last_commit_s = time.monotonic()
+        self._last_commit_s = self._outside.monotonic_s()
         now = self._clock()
         flushes: dict[int, Flush] = {p: task.flush(now, self._at_end[p]) for p, task in self._tasks.items()}
         outputs = [record for flush in flushes.values() for record in flush.outputs]
@@ -340,13 +355,14 @@ class ProcessorRunner:
             self._failures = 0
             raise error
         self._board.note(error, "aborting; state will be restored")
+        reach("before_abort")
         self._transactions.abort()
         self._board.count(aborts=1)
         assigned = self._assigned
         self._forget()
         self._assigned = list(assigned)
         self._consumer.assign([])
-        self._stop.wait(min(0.05 * 2**self._failures, 2.0))
+        self._wait(min(0.05 * 2**self._failures, 2.0))
 
     def _abort_quietly(self) -> None:
         """Abort where nothing more can be done about a failure: the transaction's timeout or a successor ends it."""
@@ -356,7 +372,7 @@ class ProcessorRunner:
             log.info("%s: %s", self._processor.name, error)
 
     def _check_for_twin(self, error: FencedError) -> None:
-        self._fenced_at.append(time.monotonic())
+        self._fenced_at.append(self._outside.monotonic_s())
         if len(self._fenced_at) == FENCED_LIMIT and self._fenced_at[-1] - self._fenced_at[0] < FENCED_WITHIN_S:
             raise StartupError(
                 f"fenced {FENCED_LIMIT} times within {FENCED_WITHIN_S:.0f} s: two workers share the name "

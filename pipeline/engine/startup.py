@@ -1,6 +1,5 @@
 """Before joining: wait for the broker, and refuse topics on which state could not follow its inputs."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,7 +14,11 @@ _SAY_AGAIN_S = 30.0
 
 
 def wait_for_topics(
-    admin: AdminClient, prefix: str, wait: Callable[[float], bool], note: Callable[[RetriableError], None]
+    admin: AdminClient,
+    prefix: str,
+    wait: Callable[[float], bool],
+    note: Callable[[RetriableError], None],
+    monotonic_s: Callable[[], float],
 ) -> dict[str, int] | None:
     """Ask for all topics until a broker answers, for ever.
 
@@ -24,6 +27,7 @@ def wait_for_topics(
         prefix: the configured topic prefix.
         wait: sleeps for some seconds; true when the runner was asked to stop meanwhile.
         note: told of the failure, at first and then every 30 seconds.
+        monotonic_s: a clock.
 
     Returns:
         Partition counts by the name in the contract; None when stopped.
@@ -31,7 +35,7 @@ def wait_for_topics(
     Raises:
         StartupError: the broker answers that we may not ask.
     """
-    noted_s = -_SAY_AGAIN_S
+    noted_s: float | None = None
     while True:
         try:
             return partition_counts(admin.list_topics(timeout=_ASK_S).topics, prefix)
@@ -39,8 +43,9 @@ def wait_for_topics(
             error = reaction(kafka_error(exception), "asking the broker for its topics")
             if not isinstance(error, RetriableError):
                 raise error from exception
-            if time.monotonic() - noted_s >= _SAY_AGAIN_S:
-                noted_s = time.monotonic()
+            now_s = monotonic_s()
+            if noted_s is None or now_s - noted_s >= _SAY_AGAIN_S:
+                noted_s = now_s
                 note(error)
             if wait(0.1):
                 return None

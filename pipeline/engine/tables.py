@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from pipeline.config import Config
 from pipeline.core.errors import RetriableError
 from pipeline.engine.kafka import log, reaction, reader_properties
+from pipeline.engine.outside import Outside
 from pipeline.processors.processor import Processor
 
 _BATCH = 1_000
@@ -19,12 +20,14 @@ class TableReader:
         config: the configuration.
         processor: takes the records in ``on_table``.
         partitions: partition counts by topic.
+        outside: makes the consumer.
     """
 
-    def __init__(self, config: Config, processor: Processor, partitions: dict[str, int]) -> None:
+    def __init__(self, config: Config, processor: Processor, partitions: dict[str, int], outside: Outside) -> None:
         self._prefix = config.kafka.topic_prefix
         self._processor = processor
-        self._consumer = Consumer(reader_properties(config, processor.name, queue_kbytes=16_384, fetch_wait_ms=100))
+        properties = reader_properties(config, processor.name, queue_kbytes=16_384, fetch_wait_ms=100)
+        self._consumer = outside.consumer(properties)
         self._behind = {
             (config.kafka.topic(topic), partition)
             for topic in processor.tables

@@ -1,15 +1,16 @@
 """One transaction a commit: outputs, state changes and input offsets become visible together or not at all."""
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from pipeline.config import Config
 from pipeline.core.errors import RetriableError
 from pipeline.core.events import OutputRecord
+from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import CALL_TIMEOUT_S, kafka_error, log, producer_properties, reaction
+from pipeline.engine.outside import HungError, Outside
 
 _T = TypeVar("_T")
 _MAX_BACKOFF_S = 2.0
@@ -24,13 +25,15 @@ class Transactions:
         config: the configuration.
         processor: the processor's name, part of the transactional id.
         wait: sleeps for some seconds; true when the runner was asked to stop meanwhile.
+        outside: makes the producer, and calls it.
     """
 
-    def __init__(self, config: Config, processor: str, wait: Callable[[float], bool]) -> None:
+    def __init__(self, config: Config, processor: str, wait: Callable[[float], bool], outside: Outside) -> None:
         self._prefix = config.kafka.topic_prefix
         self._max_retries = config.engine.max_retries
         self._wait = wait
-        self._producer = Producer(producer_properties(config, processor))
+        self._call_within = outside.call_within
+        self._producer = outside.producer(producer_properties(config, processor))
         self._open = False
         self._hung = False
 
@@ -67,6 +70,7 @@ class Transactions:
         """
         if not offsets:
             raise ValueError("a transaction without offsets would not be checked against the group's generation")
+        reach("before_produce")
         produce = self._producer.produce
         self._open = True
         try:
@@ -80,9 +84,12 @@ class Transactions:
             if record.schema is not None:
                 extra["headers"] = [("schema", record.schema.encode())]
             self._produce(produce, self._prefix + record.topic, record.value, record.key, record.partition, **extra)
+        reach("before_send_offsets")
         self._call("sending offsets", self._producer.send_offsets_to_transaction, offsets, group)
+        reach("before_commit")
         self._call("committing", self._producer.commit_transaction)
         self._open = False
+        reach("after_commit")
 
     def abort(self) -> None:
         """Abort the open transaction, if there is one.
@@ -142,27 +149,16 @@ class Transactions:
                     raise reaction(error, doing) from exception
 
     def _bounded(self, doing: str, function: Callable[..., _T], *args: Any) -> _T:
-        """Call the broker from a thread of its own, which can be left behind.
+        """Call the broker in a way that can be given up.
 
         librdkafka's ``send_offsets_to_transaction`` does not keep its timeout, and after a broker's restart may never
         return (confluentinc/librdkafka issues 5456 and 5511). The producer left behind is harmless: the next one of
         its name fences it.
         """
-        done: list[_T] = []
-        failed: list[BaseException] = []
-
-        def call() -> None:
-            try:
-                done.append(function(*args, CALL_TIMEOUT_S))
-            except BaseException as exception:  # noqa: BLE001 - handed to the caller below
-                failed.append(exception)
-
-        thread = threading.Thread(target=call, name=doing, daemon=True)
-        thread.start()
-        thread.join(_HUNG_S)
-        if failed:
-            raise failed[0]
-        if not done:
+        try:
+            result: _T = self._call_within(_HUNG_S, doing, lambda: function(*args, CALL_TIMEOUT_S))
+        except HungError:
             self._hung = True
-            raise RetriableError(f"{doing}: no answer and no timeout within {_HUNG_S:.0f} s; starting a new producer")
-        return done[0]
+            text = f"{doing}: no answer and no timeout within {_HUNG_S:.0f} s; starting a new producer"
+            raise RetriableError(text) from None
+        return result

@@ -1,14 +1,12 @@
 """Exactly once whatever happens: the committed output equals the truth, see ``tests.engine.toy``."""
 
 import signal
-from collections import Counter
-from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from pipeline.engine.transaction import Transactions
 from tests.conftest import Eventually
+from tests.engine.conftest import Arm
 from tests.engine.toy import KEYS, Bench, config_for, is_stopped, process, running
 
 
@@ -42,34 +40,23 @@ def test_one_runner_two_and_one_again(bench: Bench, eventually: Eventually) -> N
     bench.check()
 
 
-def test_an_aborted_transaction_is_done_again(
-    bench: Bench, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    call, times = Transactions._call, Counter[str]()
-
-    def failing(self: Transactions, doing: str, *args: Any) -> Any:
-        times[doing] += 1
-        if doing == "committing" and times[doing] in {2, 5}:  # after the records and offsets were sent
-            raise_as = KafkaError(KafkaError.ILLEGAL_GENERATION, "injected", txn_requires_abort=True)
-            return call(self, doing, lambda *_: (_ for _ in ()).throw(KafkaException(raise_as)))
-        return call(self, doing, *args)
-
-    monkeypatch.setattr(Transactions, "_call", failing)
+def test_an_aborted_transaction_is_done_again(bench: Bench, eventually: Eventually, armed: Arm) -> None:
+    armed("before_commit=retriable@2; before_commit=retriable@5")
     bench.create()
     bench.send(2000)
     with running(config_for(bench.servers, bench.prefix)) as run:
         eventually(bench.complete)
         assert run.status.counters.aborts == 2
         assert run.status.counters.rejoins == 0
-        assert "injected" in str(run.status.last_error)
+        assert "failpoint" in str(run.status.last_error)
     bench.check()
 
 
-@pytest.mark.parametrize("call", ["sending offsets", "committing"])
-def test_a_zombie_writes_nothing_more(bench: Bench, eventually: Eventually, call: str) -> None:
+@pytest.mark.parametrize("point", ["before_send_offsets", "before_commit"])
+def test_a_zombie_writes_nothing_more(bench: Bench, eventually: Eventually, point: str) -> None:
     bench.create()
     bench.send(3000)
-    with process(bench, "zombie", call) as zombie:
+    with process(bench, "zombie", f"{point}=stop@3") as zombie:  # in mid-stream
         eventually(lambda: is_stopped(zombie))
         assert not bench.complete()
         with running(config_for(bench.servers, bench.prefix, "heir")) as heir:
@@ -92,7 +79,7 @@ def test_a_commit_that_was_under_way_at_the_takeover_is_restored(bench: Bench, e
     """
     bench.create(partitions=1)
     bench.send(3000)
-    with process(bench, "late", "committing", **{"transaction_timeout": "30s", "linger.ms": 5_000}) as late:
+    with process(bench, "late", "before_commit=stop@3", **{"transaction_timeout": "30s", "linger.ms": 5_000}) as late:
         eventually(lambda: is_stopped(late))
         before = bench.committed()
         with running(config_for(bench.servers, bench.prefix, "heir")) as heir:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +22,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.config import Config
 from pipeline.core.events import Flush, OutputRecord, RecordBatch
+from pipeline.engine.failpoints import ENVIRONMENT, arm_from_environment
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
-from pipeline.engine.transaction import Transactions
 
 INPUTS = ("left", "right")
 KEYS = 17
@@ -224,10 +223,11 @@ def running(config: Config, toy: Toy | None = None) -> Iterator[Running]:
 
 
 @contextmanager
-def process(bench: Bench, name: str, freeze: str = "", **engine: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process; ``freeze`` names the broker call before which it stops itself, in mid-transaction."""
-    arguments = [bench.servers, bench.prefix, name, freeze, *(f"{key}={value}" for key, value in engine.items())]
-    worker = subprocess.Popen([sys.executable, "-m", "tests.engine.toy", *arguments], cwd=ROOT)
+def process(bench: Bench, name: str, failpoints: str = "", **engine: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process; ``failpoints`` as ``pipeline.engine.failpoints`` takes them from the environment."""
+    arguments = [bench.servers, bench.prefix, name, *(f"{key}={value}" for key, value in engine.items())]
+    environ = {**os.environ, ENVIRONMENT: failpoints}
+    worker = subprocess.Popen([sys.executable, "-m", "tests.engine.toy", *arguments], cwd=ROOT, env=environ)
     try:
         yield worker
     finally:
@@ -236,20 +236,10 @@ def process(bench: Bench, name: str, freeze: str = "", **engine: Any) -> Iterato
 
 
 def main() -> None:
-    servers, prefix, name, freeze, *engine = sys.argv[1:]
+    servers, prefix, name, *engine = sys.argv[1:]
     config = config_for(servers, prefix, name, **dict(pair.split("=") for pair in engine))
+    arm_from_environment()
     runner = ProcessorRunner(Toy(), config)
-    if freeze:
-        call, times = Transactions._call, Counter[str]()
-
-        def freezing(self: Transactions, doing: str, *args: Any) -> Any:
-            times[doing] += 1
-            if doing == freeze and times[doing] == 3:  # in mid-stream
-                os.kill(os.getpid(), signal.SIGSTOP)
-                time.sleep(0.2)  # the signal may reach another thread first: do not run on into the call
-            return call(self, doing, *args)
-
-        Transactions._call = freezing  # type: ignore[method-assign,assignment]
     signal.signal(signal.SIGTERM, lambda *_: runner.stop())
     thread = threading.Thread(target=runner.run)
     thread.start()
