@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pipeline.core.accumulate.bins import Bins, fold_bins
-from pipeline.core.accumulate.confusion import Confusion, fold_confusion
+from pipeline.core.accumulate.bins import Bins, fold_bins, halve_bins
+from pipeline.core.accumulate.confusion import Confusion, fold_confusion, halve_confusion
 from pipeline.core.accumulate.errors import Errors, fold_errors
 from pipeline.core.accumulate.latency import Latency, fold_latency
-from pipeline.core.accumulate.moments import Moments, fold_moments
+from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
 from pipeline.core.accumulate.offsets import OffsetRanges
 from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
@@ -20,12 +20,26 @@ from pipeline.core.metrics.sets import report_sets
 __all__ = ["FAMILIES", "Context", "Family", "References", "Report", "State"]
 
 FAMILIES: tuple[Family[Any], ...] = (
-    Family("confusion", Confusion, Confusion.from_wire, fold_labels=fold_confusion, report=report_classes),
+    Family(
+        "confusion",
+        Confusion,
+        Confusion.from_wire,
+        fold_labels=fold_confusion,
+        report=report_classes,
+        halve=halve_confusion,
+    ),
     Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
     Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
-    Family("moments", Moments, Moments.from_wire, fold_predictions=fold_moments, report=report_data_quality),
-    Family("bins", Bins, Bins.from_wire, fold_predictions=fold_bins, report=report_drift),
+    Family(
+        "moments",
+        Moments,
+        Moments.from_wire,
+        fold_predictions=fold_moments,
+        report=report_data_quality,
+        halve=halve_moments,
+    ),
+    Family("bins", Bins, Bins.from_wire, fold_predictions=fold_bins, report=report_drift, halve=halve_bins),
     # Folded through ``fold_offsets``: a batch's columns do not know the partition they came from.
     Family("offsets", OffsetRanges, OffsetRanges.from_wire),
 )

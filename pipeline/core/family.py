@@ -105,6 +105,8 @@ class Family(Generic[S]):
         report: a merged state to its numbers; None where it has none. Tasks it does not speak of get an empty report.
         needs_reference: whether ``fold_predictions`` leaves out groups whose reference is not known; the joiner keeps
             their rows and folds them once it is.
+        halve: a wire value to two that merge to the same, for states that can outgrow a record; None where one is small
+            by nature. Gives None for a value that cannot be cut.
     """
 
     name: str
@@ -114,3 +116,4 @@ class Family(Generic[S]):
     fold_labels: FoldLabels[S] | None = None
     report: Callable[[S, Context], Report] | None = None
     needs_reference: bool = False
+    halve: Callable[[Json], tuple[Json, Json] | None] | None = None

@@ -8,6 +8,10 @@ import orjson
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.events import Json
 from pipeline.core.window import WindowSize
+from pipeline.processors.pieces import PieceLog, pack
+
+MAX_METRICS = 1_000
+"""Metrics of a host that a pane holds, as many as one event may carry."""
 
 HostWindow = tuple[str, WindowSize, int]
 
@@ -23,6 +27,9 @@ class HostPanes:
         self._closing: list[tuple[int, str, WindowSize, int]] = []
         self._open: set[HostWindow] = set()
         self._closed_ms: int | None = None
+        self._log = PieceLog()
+        self.limited = 0
+        """How often a pane had more metrics than it may hold."""
         self._changed: set[tuple[str, int]] = set()
         self._dropped: set[tuple[str, int]] = set()
 
@@ -40,6 +47,11 @@ class HostPanes:
                 pane[metric].merge(more)
             else:
                 pane[metric] = more
+        if len(pane) > MAX_METRICS:
+            self.limited += 1
+            # The least names stay, so that the outcome is the same in any order.
+            for metric in sorted(pane)[MAX_METRICS:]:
+                del pane[metric]
         self._changed.add((host, start_ms))
         self._open_windows(host, start_ms)
 
@@ -81,25 +93,22 @@ class HostPanes:
     def changelog(self) -> Iterator[tuple[bytes, bytes | None]]:
         """The entries for what changed since the last call."""
         for host, start_ms in self._dropped:
-            yield orjson.dumps(["host", host, start_ms]), None
+            yield from self._log.drop(("host", host, start_ms))
         for host, start_ms in self._changed:
-            wire = {metric: readings.to_wire() for metric, readings in self._panes[host, start_ms].items()}
-            yield orjson.dumps(["host", host, start_ms]), orjson.dumps(wire)
+            pane = self._panes[host, start_ms]
+            pieces = pack((metric, readings.to_wire()) for metric, readings in pane.items())
+            yield from self._log.write(("host", host, start_ms), pieces)
         self._changed, self._dropped = set(), set()
 
     def restore(self, name: Sequence[Json], value: bytes | None) -> None:
         """Apply one changelog entry.
 
         Args:
-            name: host and pane start.
+            name: host, pane start and the number of the piece.
             value: the readings, None when the pane was dropped.
         """
-        host, start_ms = name
-        if value is None:
-            self._panes.pop((host, start_ms), None)
-        else:
-            wire = orjson.loads(value)
-            self._panes[host, start_ms] = {metric: Readings.from_wire(item) for metric, item in wire.items()}
+        host, start_ms, number = name
+        self._log.restore(("host", host, start_ms), number, value)
 
     def finish_restore(self, watermark_ms: int) -> None:
         """Rebuild which windows are open: those that had not closed at the watermark of the last commit.
@@ -107,7 +116,9 @@ class HostPanes:
         Args:
             watermark_ms: that watermark.
         """
-        for host, start_ms in self._panes:
+        for (_, host, start_ms), pieces in self._log.take_restored():
+            wire = {metric: item for piece in pieces for metric, item in orjson.loads(piece).items()}
+            self._panes[host, start_ms] = {metric: Readings.from_wire(item) for metric, item in wire.items()}
             self._open_windows(host, start_ms, watermark_ms)
 
     def _open_windows(self, host: str, pane_start_ms: int, closed_ms: int | None = None) -> None:

@@ -145,7 +145,7 @@ class JoinerTask:
         self._advance_idle(now_ms, at_end)
         outputs = list(self._learner.outputs())
         progress = self._sweep()
-        outputs += self._pending.take()
+        outputs += self._pending.take(self._partition)
         if progress is not None and progress != self._sent:
             outputs += progress_records(progress, self._partials_partitions)
             self._sent = progress

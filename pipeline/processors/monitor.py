@@ -4,23 +4,28 @@ One task owns partition p of ``partials`` and ``models``. Windows close by the w
 all joiner partitions; a window is published again when enough labels came, and a last time when it is final.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import orjson
 
 from pipeline.config import Config
+from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.codec import decode_models, encode_dead_letter
 from pipeline.core.errors import DriftlineError
 from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Json, OutputRecord, RecordBatch
-from pipeline.core.families import Context
+from pipeline.core.families import Context, State
 from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
 from pipeline.processors.monitor_state import MonitorState
-from pipeline.processors.partials import Progress, read_cell, read_hosts
+from pipeline.processors.partials import CellKey, Progress, read_cell, read_hosts
 from pipeline.processors.tracks import PublishedWindow, Track
-from pipeline.processors.window_events import host_event, window_event
+from pipeline.processors.window_events import encode_event, host_event, window_event
 
 PARTIALS, MODELS = "partials", "models"
+
+ReadCell = tuple[Json, CellKey, Mapping[str, State]]
+"""A cell as it came, and what it holds."""
 
 
 class Monitor:
@@ -102,34 +107,50 @@ class MonitorTask:
 
     def _partial(self, batch: RecordBatch, offset: int, value: bytes | None) -> None:
         try:
-            record = orjson.loads(value or b"")
-            kind = record["kind"]
-        except (orjson.JSONDecodeError, TypeError, KeyError):
+            take_in = self._read(batch, offset, value)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             # Only the joiner writes here: a foreign record must not stop the monitor, nor vanish.
-            letter = DeadLetter(
-                PARTIALS, batch.partition, offset, None, "not_json", "not a partial of the joiner", value or b""
-            )
-            self._dead.append(letter)
-            return
-        if kind == "cells":
-            self._merge_cells(batch, offset, record)
-        elif kind == "hosts":
-            for start_ms, readings in read_hosts(record):
-                self._state.merge_host(record["host"], start_ms, readings)
-        elif kind == "reference":
-            self._state.set_reference(record["model"], record["model_version"], record["profile"])
+            detail = "not a partial of the joiner"
+            self._dead.append(DeadLetter(PARTIALS, batch.partition, offset, None, "not_json", detail, value or b""))
         else:
-            fields = {name: record[name] for name in Progress.__slots__}
-            self._state.set_progress(Progress(**fields))
+            take_in()
 
-    def _merge_cells(self, batch: RecordBatch, offset: int, record: Json) -> None:
-        for cell in record["cells"]:
-            (group, segment, start_ms), states = read_cell(record["model"], cell)
+    def _read(self, batch: RecordBatch, offset: int, value: bytes | None) -> Callable[[], None]:
+        """Read a record whole before anything of it is taken in."""
+        record = orjson.loads(value or b"")
+        kind = record["kind"]
+        if kind == "cells":
+            cells = [(cell, *read_cell(record["model"], cell)) for cell in record["cells"]]
+            part = (int(record["from"]), bool(record["more"])) if "from" in record else None
+            return partial(self._merge_cells, batch, offset, record, cells, part)
+        if kind == "hosts":
+            host, panes = str(record["host"]), list(read_hosts(record))
+            return partial(self._merge_hosts, host, panes)
+        if kind == "reference":
+            # A piece of a profile is taken in by being read: what is none is refused and changes nothing.
+            self._state.set_reference(str(record["model"]), str(record["model_version"]), record["profile"])
+            return lambda: None
+        if kind == "progress":
+            return partial(
+                self._state.set_progress, Progress(**{name: int(record[name]) for name in Progress.__slots__})
+            )
+        raise ValueError(f"an unknown kind of partial: {kind}")
+
+    def _merge_cells(
+        self, batch: RecordBatch, offset: int, record: Json, cells: Sequence[ReadCell], part: tuple[int, bool] | None
+    ) -> None:
+        for cell, (group, segment, start_ms), states in cells:
             if not self._state.merge_cell((group, segment), start_ms, states):
                 value = orjson.dumps({**record, "cells": [cell]})
                 detail = "counts for windows that are final already; only a topic that fell silent can cause this"
                 letter = DeadLetter(PARTIALS, batch.partition, offset, None, "window_final", detail, value)
                 self._dead.append(letter)
+        if part is not None:
+            self._state.set_part(part[0], more=part[1])
+
+    def _merge_hosts(self, host: str, panes: Sequence[tuple[int, Mapping[str, Readings]]]) -> None:
+        for start_ms, readings in panes:
+            self._state.merge_host(host, start_ms, readings)
 
     # --- windows -------------------------------------------------------------------------------------------------
 
@@ -163,7 +184,7 @@ class MonitorTask:
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
         names = (group.model, group.model_version, track.segment, str(size), str(start_ms))
         record_key = "|".join(names).encode()
-        yield OutputRecord("window-metrics", record_key, orjson.dumps(event), schema="window_metrics.v1")
+        yield OutputRecord("window-metrics", record_key, encode_event(event), schema="window_metrics.v1")
         if group.model_version:
             references = self._state.reference_metrics(group)
             everything = self._state.tracks.get((group, NO_SEGMENT), track)

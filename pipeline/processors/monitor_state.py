@@ -3,13 +3,15 @@
 ===================================================  ==========================================================
 changelog key                                        value
 ===================================================  ==========================================================
-pane, model, version, task, segment, start           the pane's states by family; deleted when no window needs it
+pane, model, version, task, segment, start, side,    states of the pane by family; deleted when no window needs it.
+piece                                                What labels change and what only predictions change are two sides
 window, model, version, task, segment, window,       ``[revision, events]`` of the last publication; deleted when
 start                                                the window is final
-host, host, start                                    the pane's readings by metric; deleted when closed
+host, host, start, piece                             the pane's readings by metric; deleted when closed
 progress, partition                                  the last progress of a joiner partition
 reference, model, version, part                      a piece of the profile of a model version
-model, model, version                                the last ``model.v1`` event of a version
+model, model, version                                what the last ``model.v1`` event of a version says that rules need
+part, partition                                      there while only a part of a joiner partition's last cell has come
 rule, … and triggered, …                             see ``alerting``
 ===================================================  ==========================================================
 """
@@ -21,7 +23,7 @@ import orjson
 
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.events import Group, Json, Task
-from pipeline.core.families import State
+from pipeline.core.families import FAMILIES, State
 from pipeline.core.profile_parts import ProfileParts
 from pipeline.core.reference import ReferenceProfile
 from pipeline.core.watermark import NEVER
@@ -30,7 +32,12 @@ from pipeline.processors.alerting import Alerting
 from pipeline.processors.hosts import HostPanes
 from pipeline.processors.monitor_config import MonitorSettings
 from pipeline.processors.partials import Progress
-from pipeline.processors.tracks import PublishedWindow, Track, pane_from_json, pane_to_json
+from pipeline.processors.pieces import PieceLog, pack_states
+from pipeline.processors.tracks import PublishedWindow, Track, pane_from_json
+
+ROW_SIDE, LABEL_SIDE = "rows", "labels"
+_OF_ROWS = {family.name for family in FAMILIES if family.fold_predictions and not family.fold_labels}
+# Labels trickle into thousands of panes for days: they must not rewrite what the predictions' features left there.
 
 TrackKey = tuple[Group, str]
 WindowKey = tuple[TrackKey, WindowSize, int]
@@ -55,7 +62,10 @@ class MonitorState:
         self._touched: set[WindowKey] = set()
         self._old_panes: list[tuple[int, int, TrackKey, int]] = []
         self._changes: dict[bytes, bytes | None] = {}
-        self._changed_panes: set[tuple[TrackKey, int]] = set()
+        self._changed_panes: set[tuple[TrackKey, int, str]] = set()
+        self._log = PieceLog()
+        self._parted: set[int] = set()
+        self._least_ms = dict.fromkeys(("predictions_ms", "final_ms", "resources_ms"), NEVER)
 
     # --- taking in -----------------------------------------------------------------------------------------------
 
@@ -73,13 +83,11 @@ class MonitorState:
         open_windows = list(self._windows_over(start_ms))
         if not open_windows:
             return False
-        track = self.tracks.get(key)
-        if track is None:
-            track = self.tracks[key] = Track(*key)
+        track = self._track(key)
         if start_ms not in track.panes:
             self._expect_old_pane(key, start_ms)
         track.merge_pane(start_ms, states)
-        self._changed_panes.add((key, start_ms))
+        self._changed_panes.update((key, start_ms, _side(name)) for name in states)
         for size, window_ms in open_windows:
             if (size, window_ms) not in track.windows:
                 self._open_window(key, size, window_ms, PublishedWindow())
@@ -92,7 +100,7 @@ class MonitorState:
 
     def set_progress(self, progress: Progress) -> None:
         """Take in how far a joiner partition has come."""
-        self._progress[progress.partition] = progress
+        self._note_progress(progress)
         value = [getattr(progress, name) for name in Progress.__slots__]
         self._changes[orjson.dumps(["progress", progress.partition])] = orjson.dumps(value)
 
@@ -113,10 +121,23 @@ class MonitorState:
         self._changes[orjson.dumps(["reference", model, model_version, piece["part"]])] = orjson.dumps(piece)
 
     def set_model(self, event: Json) -> None:
-        """Take in a ``model.v1`` event."""
+        """Take in a ``model.v1`` event; of it is kept what rules need, since the rest may hold anything at any size."""
         name = (event["model"], event["model_version"])
-        self._models[name] = event
-        self._changes[orjson.dumps(["model", *name])] = orjson.dumps(event)
+        self._models[name] = {"quality": (event.get("metrics") or {}).get("test") or {}}
+        self._changes[orjson.dumps(["model", *name])] = orjson.dumps(self._models[name])
+
+    def set_part(self, partition: int, *, more: bool) -> None:
+        """Note that a part of a cell was merged; nothing is published before the rest has come.
+
+        Args:
+            partition: the joiner partition it is from.
+            more: whether more of it follows.
+        """
+        if more:
+            self._parted.add(partition)
+        else:
+            self._parted.discard(partition)
+        self._changes[orjson.dumps(["part", partition])] = b"1" if more else None
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -126,8 +147,7 @@ class MonitorState:
 
     def reference_metrics(self, group: Group) -> Json:
         """What a version scored on its test data, by section: ``{"quality": {metric: value}}``."""
-        model = self._models.get((group.model, group.model_version), {})
-        return {"quality": (model.get("metrics") or {}).get("test") or {}}
+        return self._models.get((group.model, group.model_version), {})
 
     def stats(self) -> Mapping[str, float]:
         """The size of the state."""
@@ -135,30 +155,27 @@ class MonitorState:
             "tracks": len(self.tracks),
             "panes": sum(len(track.panes) for track in self.tracks.values()),
             "open_windows": sum(len(track.windows) for track in self.tracks.values()),
+            "limited_host_panes": self.hosts.limited,
         }
 
-    def _least(self, name: str) -> int:
-        """A watermark over all joiner partitions; before every event until each of them has spoken."""
+    def _note_progress(self, progress: Progress) -> None:
+        """Move the watermarks over all joiner partitions; they are before every event until each has spoken."""
+        self._progress[progress.partition] = progress
         known = self._progress.values()
-        if not known or len(known) < next(iter(known)).partitions:
-            return NEVER
-        return int(min(getattr(progress, name) for progress in known))
+        if len(known) >= progress.partitions:
+            self._least_ms = {name: min(getattr(one, name) for one in known) for name in self._least_ms}
 
     def due(self) -> Iterator[tuple[TrackKey, WindowSize, int, bool]]:
         """The windows to publish now, earliest first: just closed, matured, or final (then True)."""
-        closed_ms, final_ms = self._least("predictions_ms"), self._least("final_ms")
+        if self._parted:
+            return
+        closed_ms, final_ms = self._least_ms["predictions_ms"], self._least_ms["final_ms"]
         due: dict[WindowKey, bool] = {}
         while self._closing and self._closing[0][0] <= closed_ms:
             due[heapq.heappop(self._closing)[2]] = False
-        waiting = set()
-        for key in self._touched:
-            if self._published_before(key):
-                if self._matured(key):
-                    due[key] = False
-                else:
-                    waiting.add(key)
-        # What is not published yet comes up through the heap; what has not matured is looked at again.
-        self._touched = waiting
+        # What is not published yet comes up through the heap; what has not matured, with its next labels.
+        due |= {key: False for key in self._touched if self._published_before(key) and self._matured(key)}
+        self._touched = set()
         while self._ending and self._ending[0][0] <= final_ms:
             due[heapq.heappop(self._ending)[2]] = True
         for track_key, size, start_ms in sorted(due, key=lambda key: (key[2] + key[1].size_ms, key[2])):
@@ -183,28 +200,32 @@ class MonitorState:
 
     def due_hosts(self) -> Iterator[tuple[str, WindowSize, int, dict[str, Json]]]:
         """The host windows that have closed: host, size, start, metrics."""
-        return self.hosts.due(self._least("resources_ms"))
+        return self.hosts.due(self._least_ms["resources_ms"])
 
     def drop_old(self) -> None:
         """Forget panes whose windows are all final."""
-        final_ms = self._least("final_ms")
+        final_ms = self._least_ms["final_ms"]
+        if self._parted:
+            return  # their windows have not been published for the last time
         while self._old_panes and self._old_panes[0][0] <= final_ms:
             _, _, key, start_ms = heapq.heappop(self._old_panes)
-            self._changed_panes.discard((key, start_ms))
-            self._changes[self._pane_name(key, start_ms)] = None
+            for side in (LABEL_SIDE, ROW_SIDE):
+                self._changed_panes.discard((key, start_ms, side))
+                self._changes |= self._log.drop(_pane_name(key, start_ms, side))
             track = self.tracks[key]
             del track.panes[start_ms]
             if not track.panes:
                 del self.tracks[key]
-        self.hosts.drop_old(self._least("resources_ms"))
+        self.hosts.drop_old(self._least_ms["resources_ms"])
 
     # --- changelog -----------------------------------------------------------------------------------------------
 
     def changelog(self) -> Iterator[tuple[bytes, bytes | None]]:
         """The entries for what changed since the last call."""
-        for key, start_ms in self._changed_panes:
+        for key, start_ms, side in self._changed_panes:
             pane = self.tracks[key].panes[start_ms]
-            yield self._pane_name(key, start_ms), orjson.dumps(pane_to_json(pane))
+            states = {name: state for name, state in pane.items() if _side(name) == side}
+            yield from self._log.write(_pane_name(key, start_ms, side), pack_states(states))
         yield from self._changes.items()
         yield from self.hosts.changelog()
         yield from self.alerting.changelog()
@@ -220,14 +241,23 @@ class MonitorState:
             kind, *name = orjson.loads(key)
             if kind == "host":
                 self.hosts.restore(name, value)
-            elif kind in ("pane", "window"):
-                self._restore_window(kind, name, value)
+            elif kind == "pane":
+                self._log.restore((kind, *name[:-1]), name[-1], value)
+            elif kind == "window":
+                self._restore_window(name, value)
+            elif kind == "part":
+                self.set_part(name[0], more=value is not None)
             elif value is not None:
                 self._restore_fact(kind, name, orjson.loads(value))
 
     def finish_restore(self) -> None:
         """Rebuild what follows from the panes; called once, before the first record."""
-        self.hosts.finish_restore(self._least("resources_ms"))
+        self._changes = {}
+        self.hosts.finish_restore(self._least_ms["resources_ms"])
+        for (_, model, version, task, segment, start_ms, _), pieces in self._log.take_restored():
+            track = self._track((Group(model, version, Task(task)), segment))
+            for piece in pieces:
+                track.merge_pane(start_ms, pane_from_json(orjson.loads(piece)))
         for key, track in list(self.tracks.items()):
             if not track.panes:
                 del self.tracks[key]
@@ -241,25 +271,24 @@ class MonitorState:
                 self._open_window(key, size, window_ms, window)
                 self._touched.add((key, size, window_ms))
 
-    def _restore_window(self, kind: str, name: Sequence[Json], value: bytes | None) -> None:
-        model, version, task, segment, *rest = name
-        key = (Group(model, version, Task(task)), segment)
-        track = self.tracks.setdefault(key, Track(*key))
-        if kind == "pane":
-            if value is None:
-                track.panes.pop(rest[0], None)
-            else:
-                track.panes[rest[0]] = pane_from_json(orjson.loads(value))
-            return
-        size = parse_window(rest[0])
+    def _restore_window(self, name: Sequence[Json], value: bytes | None) -> None:
+        model, version, task, segment, window, start_ms = name
+        track = self._track((Group(model, version, Task(task)), segment))
+        size = parse_window(window)
         if value is None or size not in self._settings.sizes:  # a size that is not configured any more
-            track.windows.pop((size, rest[1]), None)
+            track.windows.pop((size, start_ms), None)
         else:
-            track.windows[size, rest[1]] = PublishedWindow(*orjson.loads(value))
+            track.windows[size, start_ms] = PublishedWindow(*orjson.loads(value))
+
+    def _track(self, key: TrackKey) -> Track:
+        track = self.tracks.get(key)
+        if track is None:
+            track = self.tracks[key] = Track(*key)
+        return track
 
     def _restore_fact(self, kind: str, name: Sequence[Json], value: Json) -> None:
         if kind == "progress":
-            self._progress[name[0]] = Progress(*value)
+            self._note_progress(Progress(*value))
         elif kind == "reference":
             profile = self._profiles.add(name[0], name[1], value)
             if profile is not None:
@@ -273,7 +302,7 @@ class MonitorState:
 
     def _windows_over(self, pane_start_ms: int) -> Iterator[tuple[WindowSize, int]]:
         """The windows that hold a pane and are not final."""
-        final_ms = self._least("final_ms")
+        final_ms = self._least_ms["final_ms"]
         for size in self._settings.sizes:
             for start_ms in size.starts_covering(pane_start_ms):
                 if start_ms + size.size_ms + self._settings.horizon_ms > final_ms:
@@ -304,11 +333,16 @@ class MonitorState:
         step = max(1.0, self._settings.revision_step * predictions)
         return events - track.windows[size, start_ms].events >= step
 
-    def _pane_name(self, key: TrackKey, start_ms: int) -> bytes:
-        return orjson.dumps(["pane", *_track_name(key), start_ms])
-
     def _window_name(self, key: TrackKey, size: WindowSize, start_ms: int) -> bytes:
         return orjson.dumps(["window", *_track_name(key), str(size), start_ms])
+
+
+def _side(family: str) -> str:
+    return ROW_SIDE if family in _OF_ROWS else LABEL_SIDE
+
+
+def _pane_name(key: TrackKey, start_ms: int, side: str) -> tuple[Json, ...]:
+    return ("pane", *_track_name(key), start_ms, side)
 
 
 def _track_name(key: TrackKey) -> list[Json]:

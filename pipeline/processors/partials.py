@@ -1,6 +1,7 @@
 """Partials: what the joiner tells the monitor. A record is one of four kinds, told apart by ``kind``.
 
-- ``cells``: accumulators to merge, by (model version, task, segment, pane);
+- ``cells``: accumulators to merge, by (model version, task, segment, pane); a record that holds a part of a large cell
+  says which joiner partition it is ``from``, and whether ``more`` follows;
 - ``hosts``: readings to merge, by (host, pane);
 - ``reference``: the profile that the ``bins`` accumulators which follow were folded against;
 - ``progress``: how far a joiner partition has come; sent to every partition, in order with the rest.
@@ -17,10 +18,11 @@ from pipeline.core.events import Cells, Group, Json, OutputRecord, Task
 from pipeline.core.families import FAMILIES, State
 from pipeline.core.profile_parts import split_profile
 from pipeline.core.reference import ReferenceProfile
+from pipeline.processors.pieces import PIECE_BYTES, pack, pack_states
 
 TOPIC = "partials"
-RECORD_BYTES = 400_000
-"""Cells are packed into records up to about this size, well under Kafka's usual limit of a megabyte."""
+RECORD_BYTES = PIECE_BYTES
+"""Cells are packed into records up to about this size."""
 
 COUNTS = "counts"
 FROM_WIRE = {COUNTS: Counts.from_wire, **{family.name: family.from_wire for family in FAMILIES}}
@@ -85,28 +87,45 @@ class Pending:
             else:
                 metrics[metric] = state
 
-    def take(self) -> Iterator[OutputRecord]:
-        """The partial records for all that was absorbed since the last call."""
+    def take(self, partition: int) -> Iterator[OutputRecord]:
+        """The partial records for all that was absorbed since the last call.
+
+        Args:
+            partition: the joiner's partition.
+        """
         cells, self._cells = self._cells, {}
         hosts, self._hosts = self._hosts, {}
         by_model: dict[str, list[bytes]] = {}
         for (group, segment, start_ms), families in cells.items():
-            wire = {name: state.to_wire() for name, state in families.items() if not state.is_zero()}
-            if wire:
-                cell = [group.model_version, group.task.value, segment, start_ms, wire]
-                by_model.setdefault(group.model, []).append(orjson.dumps(cell))
+            states = {name: state for name, state in families.items() if not state.is_zero()}
+            if not states:
+                continue
+            place = orjson.dumps([group.model_version, group.task.value, segment, start_ms])[:-1] + b","
+            *pieces, last = pack_states(states)
+            if not pieces:
+                by_model.setdefault(group.model, []).append(place + last + b"]")
+                continue
+            # Whoever reads a part of a cell waits for the rest before a window is published.
+            head = b'{"from":%d,"more":' % partition
+            for more, piece in [*((b"true", piece) for piece in pieces), (b"false", last)]:
+                value = head + more + b"," + _cells_head(group.model)[1:] + place + piece + b"]]}"
+                yield OutputRecord(TOPIC, group.model.encode(), value)
         for model, encoded in by_model.items():
-            head = b'{"kind":"cells","model":' + orjson.dumps(model) + b',"cells":['
-            yield from _pack(model, head, encoded)
+            yield from _pack_cells(model, _cells_head(model), encoded)
         by_host: dict[str, list[bytes]] = {}
         for (host, start_ms), metrics in hosts.items():
-            wire = {metric: state.to_wire() for metric, state in metrics.items()}
-            by_host.setdefault(host, []).append(orjson.dumps([start_ms, wire]))
+            place = b"[%d," % start_ms
+            packed = pack((metric, state.to_wire()) for metric, state in metrics.items())
+            by_host.setdefault(host, []).extend(place + piece + b"]" for piece in packed)
         for host, encoded in by_host.items():
-            yield from _pack(host, b'{"kind":"hosts","host":' + orjson.dumps(host) + b',"cells":[', encoded)
+            yield from _pack_cells(host, b'{"kind":"hosts","host":' + orjson.dumps(host) + b',"cells":[', encoded)
 
 
-def _pack(key: str, head: bytes, encoded: Iterable[bytes]) -> Iterator[OutputRecord]:
+def _cells_head(model: str) -> bytes:
+    return b'{"kind":"cells","model":' + orjson.dumps(model) + b',"cells":['
+
+
+def _pack_cells(key: str, head: bytes, encoded: Iterable[bytes]) -> Iterator[OutputRecord]:
     part: list[bytes] = []
     size = 0
     for cell in encoded:

@@ -97,11 +97,10 @@ class Track:
                 yield pane
 
 
-def pane_to_json(pane: Pane) -> Json:
-    """A pane's states as a JSON value."""
-    return {name: state.to_wire() for name, state in pane.items()}
-
-
 def pane_from_json(value: Json) -> Pane:
-    """Read what ``pane_to_json`` wrote."""
+    """Some of a pane's states.
+
+    Args:
+        value: family to its state on the wire.
+    """
     return {name: FROM_WIRE[name](wire) for name, wire in value.items()}

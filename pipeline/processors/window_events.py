@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from pipeline.core.accumulate.counts import Counts
 from pipeline.core.events import Json
 from pipeline.core.families import FAMILIES, Context
@@ -14,6 +16,8 @@ from pipeline.processors.tracks import Pane
 PUBLISHED_COUNTS = (
     "predictions", "labelled", "duplicates", "late", "labels", "mismatched", "unmatched_labels", "unbinned",
 )  # fmt: skip
+EVENT_BYTES = 800_000
+"""How large an event may be, below Kafka's usual limit of a megabyte."""
 SECTIONS = ("quality", "estimated", "latency_ms", "drift", "drift_summary", "data_quality")
 
 
@@ -62,6 +66,32 @@ def window_event(
             reasons.update(report.reasons)
     event["reasons"] = reasons
     return event
+
+
+def encode_event(event: Mapping[str, Any]) -> bytes:
+    """The event as a record's value.
+
+    Args:
+        event: a ``window_metrics.v1`` event.
+
+    Returns:
+        Its JSON. Where that is more than a record may hold, the largest sections are emptied, and ``reasons`` says so.
+    """
+    encoded = orjson.dumps(event)
+    left = {name: event[name] for name in SECTIONS if event[name]}
+    reasons = event["reasons"]
+    while len(encoded) > EVENT_BYTES and left:
+        largest = max(left, key=lambda name: len(orjson.dumps(left[name])) + _length_of(reasons, name))
+        del left[largest]
+        reasons = {path: why for path, why in reasons.items() if path.split(".")[0] != largest}
+        reasons[largest] = "too_large"
+        event = {**event, largest: {}, "reasons": reasons}
+        encoded = orjson.dumps(event)
+    return encoded
+
+
+def _length_of(reasons: Mapping[str, str], section: str) -> int:
+    return len(orjson.dumps({path: why for path, why in reasons.items() if path.split(".")[0] == section}))
 
 
 def host_event(host: str, size: WindowSize, start_ms: int, metrics: Mapping[str, Json]) -> dict[str, Any]:

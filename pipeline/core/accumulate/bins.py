@@ -67,8 +67,8 @@ class Bins:
         return counts
 
     def is_zero(self) -> bool:
-        """Whether no row was counted."""
-        return not self.rows
+        """Whether nothing was counted: no row, and no slot of rows that another part of the state holds."""
+        return not (self.rows or self.features)
 
     def to_wire(self) -> Json:
         """``[reference, rows, {feature: counts of all slots but missing}]``."""
@@ -92,6 +92,26 @@ class Bins:
         state = cls(reference, rows)
         state.features = {name: np.array(counts, np.int64) for name, counts in features.items()}
         return state
+
+
+def halve_bins(wire: Json) -> tuple[Json, Json] | None:
+    """Cut a wire value in two that merge to the same: the rows go with the first features.
+
+    Args:
+        wire: what ``Bins.to_wire`` wrote.
+
+    Returns:
+        The two; None where there is one feature at most.
+    """
+    reference, rows, features = wire
+    names = sorted(features)
+    if len(names) < 2:
+        return None
+    first, second = names[: len(names) // 2], names[len(names) // 2 :]
+    return (
+        [reference, rows, {name: features[name] for name in first}],
+        [reference, 0, {name: features[name] for name in second}],
+    )
 
 
 def fold_bins(predictions: Predictions, cells: Cells, references: References) -> dict[int, Bins]:

@@ -58,6 +58,24 @@ class Confusion:
         return state
 
 
+def halve_confusion(wire: Json) -> tuple[Json, Json] | None:
+    """Cut a wire value in two that merge to the same.
+
+    Args:
+        wire: what ``Confusion.to_wire`` wrote.
+
+    Returns:
+        The two; None where there is one outcome at most.
+    """
+    outcomes = sorted(Confusion.from_wire(wire).counts.items())
+    if len(outcomes) < 2:
+        return None
+    halves = Confusion(), Confusion()
+    halves[0].counts = dict(outcomes[: len(outcomes) // 2])
+    halves[1].counts = dict(outcomes[len(outcomes) // 2 :])
+    return halves[0].to_wire(), halves[1].to_wire()
+
+
 def fold_confusion(changes: LabelChanges, cells: Cells) -> dict[int, Confusion]:
     """Fold the contributions of labels to models that predict one class.
 

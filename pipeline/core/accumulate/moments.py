@@ -136,6 +136,26 @@ class Moments:
         return state
 
 
+def halve_moments(wire: Json) -> tuple[Json, Json] | None:
+    """Cut a wire value in two that merge to the same: the rows go with the first features.
+
+    Args:
+        wire: what ``Moments.to_wire`` wrote.
+
+    Returns:
+        The two; None where there is one feature at most.
+    """
+    rows, limited, features = wire
+    names = sorted(features)
+    if len(names) < 2:
+        return None
+    first, second = names[: len(names) // 2], names[len(names) // 2 :]
+    return (
+        [rows, limited, {name: features[name] for name in first}],
+        [0, limited, {name: features[name] for name in second}],
+    )
+
+
 def fold_moments(predictions: Predictions, cells: Cells, references: References) -> dict[int, Moments]:  # noqa: ARG001 - every fold of predictions is called alike
     """Fold the features of a batch.
 
