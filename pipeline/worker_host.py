@@ -1,6 +1,7 @@
 """Hosts the data plane's processors in a worker process: each runs in a thread of its own, beside the event loop."""
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -117,6 +118,8 @@ class ProcessorHost(Service):
         """Start each processor's thread."""
         if self._makers:
             logger.info("loading kernels; the first start on a machine compiles them, which takes a minute or so")
+            # A batch holds tens of thousands of objects for a moment; Python would look for cycles after every 700.
+            gc.set_threshold(100_000, 50, 100)
         loop = asyncio.get_running_loop()
         for name, make in self._makers.items():
             thread = threading.Thread(target=self._run, args=(name, make, loop), name=name, daemon=True)
