@@ -6,7 +6,9 @@ changelog key             value
 ``rows/<n>``              some of the store rows changed in one commit; deleted when the last of them is past use
 ``waiting/<n>``           rows that wait for a reference; deleted when they were counted
 ``dictionary/<name>/<n>``  the values whose codes start at n; kept for ever
-``meta``                  watermarks and counters; the last one holds
+``learned/<group>``       there once the group's reference was made here
+``announced/<group>``     the id of the profile that the monitor was told
+``meta``                  watermarks; the last one holds
 ========================  ============================================================================
 """
 
@@ -58,6 +60,7 @@ class JoinerState:
         self.final_ms = NEVER
         self.learned: set[int] = set()
         self.announced: dict[int, str] = {}  # group to the id of the profile that the monitor knows
+        self._facts: dict[bytes, bytes] = {}
         self.groups: Dictionary[Group] = Dictionary(_UNBOUNDED)
         self.models: Dictionary[str] = Dictionary(_UNBOUNDED)
         self.segment_sets = SegmentSets(settings.max_segment_values)
@@ -172,6 +175,25 @@ class JoinerState:
 
         return encode_pairs(group.astype(np.int64), place, len(distinct), code_of)
 
+    def note_learned(self, group: int) -> None:
+        """Remember that a group's reference was made here.
+
+        Args:
+            group: its code.
+        """
+        self.learned.add(group)
+        self._facts[b"learned/%d" % group] = b"1"
+
+    def note_announced(self, group: int, profile: str) -> None:
+        """Remember which profile of a group the monitor was told.
+
+        Args:
+            group: its code.
+            profile: the profile's id.
+        """
+        self.announced[group] = profile
+        self._facts[b"announced/%d" % group] = profile.encode()
+
     # --- changelog -----------------------------------------------------------------------------------------------
 
     def changelog(self) -> Iterator[tuple[bytes, bytes | None]]:
@@ -192,11 +214,11 @@ class JoinerState:
                 del self._expiry_ms[old]
                 yield b"rows/%d" % old, None
         yield from self.waiting.changelog()
+        yield from self._facts.items()
+        self._facts = {}
         meta = {
             "newest_ms": {topic: mark.newest_ms for topic, mark in self.watermarks.items()},
             "final_ms": self.final_ms,
-            "learned": sorted(self.learned),
-            "announced": sorted(self.announced.items()),
         }
         if meta != self._meta:
             self._meta = meta
@@ -224,6 +246,10 @@ class JoinerState:
             elif kind == "dictionary" and value is not None:
                 which, _, first = name.partition("/")
                 self._dictionaries()[which].restore(int(first), map(_VALUE_OF[which], orjson.loads(value)))
+            elif kind == "learned":
+                self.learned.add(int(name))
+            elif kind == "announced" and value is not None:
+                self.announced[int(name)] = value.decode()
             elif key == _META and value is not None:
                 self._restore_meta(orjson.loads(value))
 
@@ -241,12 +267,10 @@ class JoinerState:
         self._restored_rows, self._restored_waiting = {}, {}
 
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
-        self._meta = {**meta, "announced": [(code, name) for code, name in meta["announced"]]}
+        self._meta = dict(meta)
         for topic, newest_ms in meta["newest_ms"].items():
             self.watermarks[topic].newest_ms = newest_ms
         self.final_ms = meta["final_ms"]
-        self.learned = set(meta["learned"])
-        self.announced = dict(meta["announced"])
 
     def _dictionaries(self) -> dict[str, Dictionary[Any] | SegmentSets | ClassCodes]:
         return {

@@ -71,7 +71,7 @@ class Learner:
         for code, names in enumerate(state.groups.values):
             profile = self._references.get(names)
             if profile is not None and state.announced.get(code) != profile.id:
-                state.announced[code] = profile.id
+                state.note_announced(code, profile.id)
                 yield from announcement(names, profile)
 
     def forget_final(self) -> None:
@@ -95,7 +95,7 @@ class Learner:
         known = {
             (state.groups.values[other].model, state.groups.values[other].model_version) for other in state.learned
         }
-        state.learned.add(code)
+        state.note_learned(code)
         if (names.model, names.model_version) not in known:  # a version that changes its task keeps its reference
             self._outputs += reference_records(profile)
 
