@@ -21,7 +21,7 @@ from confluent_kafka import TopicPartition
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, FencedError, RetriableError, StartupError
 from pipeline.core.events import Flush
-from pipeline.engine.batches import record_batches, split_events
+from pipeline.engine.batches import BatchSize, record_batches, split_events
 from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
 from pipeline.engine.outside import REAL, Outside
@@ -66,6 +66,7 @@ class ProcessorRunner:
         self._processor, self._config, self._clock, self._outside = processor, config, clock, outside
         self._engine, self._prefix = config.engine, config.kafka.topic_prefix
         self._changelog = f"{processor.name}-changelog"
+        self._batch_size = BatchSize(config.engine.batch_events)
         self._stop = threading.Event()
         self._board = StatusBoard(processor.name, on_status)
         self._fenced_at: deque[float] = deque(maxlen=FENCED_LIMIT)
@@ -255,7 +256,7 @@ class ProcessorRunner:
         """Consume, process, and commit when it is time."""
         due_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
-        records, events = split_events(self._consumer.consume(self._engine.batch_events, wait_s))
+        records, events = split_events(self._consumer.consume(self._batch_size.records, wait_s))
         reach("after_consume")
         if self._restored:
             self._process(records)
@@ -272,7 +273,9 @@ class ProcessorRunner:
 
     def _process(self, records: list[Any]) -> None:
         now = self._clock()
-        for batch in record_batches(records, self._prefix):
+        batches = record_batches(records, self._prefix)
+        self._batch_size.learn(batches)
+        for batch in batches:
             place = (batch.topic, batch.partition)
             self._tasks[batch.partition].process(batch, now)
             self._positions[place] = batch.offsets[-1] + 1

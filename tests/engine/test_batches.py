@@ -1,6 +1,7 @@
 from confluent_kafka import KafkaError, Message
 
-from pipeline.engine.batches import record_batches, split_events
+from pipeline.core.events import RecordBatch
+from pipeline.engine.batches import BATCH_BYTES, BatchSize, record_batches, split_events
 
 
 def record(topic: str, partition: int, offset: int) -> Message:
@@ -39,3 +40,23 @@ def test_ends_and_errors_are_taken_out_from_between_the_records() -> None:
     one, two = record("a", 0, 8), record("a", 1, 3)
     assert split_events([one, end, two]) == ([one, two], [end])
     assert split_events([one, two]) == ([one, two], [])
+
+
+def batch_of(records: int, size: int) -> RecordBatch:
+    return RecordBatch("a", 0, list(range(records)), [None] * records, [b"x" * size] * records, [None] * records)
+
+
+def test_a_round_takes_many_small_records_or_few_large_ones() -> None:
+    size = BatchSize(20_000)
+    assert size.records < 1_000, "the first records may be as large as they come"
+    size.learn([batch_of(50, 1_000), batch_of(50, 1_000)])
+    assert size.records == BATCH_BYTES // 1_000
+    size.learn([batch_of(50, 10)])
+    assert size.records == 20_000
+    size.learn([])
+    assert size.records == 20_000, "nothing read, nothing learned"
+    size.learn([batch_of(3, BATCH_BYTES * 2)])
+    assert size.records == 1
+    size.learn([RecordBatch("a", 0, [1], [None], [None], [None])])
+    assert size.records == 20_000
+    assert BatchSize(7).records == 7
