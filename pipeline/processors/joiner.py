@@ -56,6 +56,10 @@ ROW_BITS = 20
 STEP_MS = 60_000
 """How far one topic may be read ahead of the other in event time while the other has more to read."""
 
+STEP_ROWS = 200_000
+"""And by how many rows: a pause drops what was fetched ahead, which only saves memory when it holds back many."""
+
+_PAIRS = ((PREDICTIONS, LABELS), (LABELS, PREDICTIONS))
 _DECODE = {PREDICTIONS: decode_predictions, LABELS: decode_labels, RESOURCES: decode_resources}
 
 
@@ -112,6 +116,7 @@ class JoinerTask:
         self._learner = Learner(settings, self._state, references, self._pending, partition)
         self._read_ms: dict[str, int] = {}
         self._reached_ms: dict[str, int] = {}
+        self._lead_rows = dict.fromkeys((PREDICTIONS, LABELS, RESOURCES), 0)  # read while the topic was far ahead
         self._started_ms: int | None = None
         self._sent: Progress | None = None
 
@@ -130,7 +135,7 @@ class JoinerTask:
         decoded = _DECODE[batch.topic](batch)
         rows = decoded.rows
         if len(rows):
-            self._reached_ms[batch.topic] = int(np.median(rows.timestamp_ms))
+            self._note_lead(batch.topic, rows.timestamp_ms)
         if isinstance(rows, Predictions):
             self._predictions(batch, rows, now_ms)
         elif isinstance(rows, Labels):
@@ -158,12 +163,22 @@ class JoinerTask:
 
     def paused(self, at_end: frozenset[str]) -> frozenset[str]:
         """The topic that is far ahead of the other in event time while the other has more to read."""
-        # Half of the last batch was later: the newest event of all would be the one with the worst clock.
-        reached = {t: self._reached_ms.get(t, self._state.watermarks[t].newest_ms) for t in (PREDICTIONS, LABELS)}
-        for ahead, behind in ((PREDICTIONS, LABELS), (LABELS, PREDICTIONS)):
-            if behind not in at_end and reached[ahead] > reached[behind] + STEP_MS:
+        for ahead, behind in _PAIRS:
+            if behind not in at_end and self._lead_ms(ahead, behind) > STEP_MS and self._lead_rows[ahead] >= STEP_ROWS:
                 return frozenset((ahead,))
         return frozenset()
+
+    def _note_lead(self, topic: str, timestamp_ms: Int64s) -> None:
+        # Half of the batch was later: the newest event of all would be the one with the worst clock.
+        self._reached_ms[topic] = int(np.median(timestamp_ms))
+        self._lead_rows[topic] += len(timestamp_ms)
+        for ahead, behind in _PAIRS:
+            if self._lead_ms(ahead, behind) <= STEP_MS:
+                self._lead_rows[ahead] = 0
+
+    def _lead_ms(self, ahead: str, behind: str) -> int:
+        marks, reached = self._state.watermarks, self._reached_ms
+        return reached.get(ahead, marks[ahead].newest_ms) - reached.get(behind, marks[behind].newest_ms)
 
     def stats(self) -> Mapping[str, float]:
         """The size of the state."""
