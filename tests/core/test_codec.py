@@ -721,3 +721,50 @@ def test_twenty_thousand_fuzzed_records_never_raise_and_every_row_is_accounted_f
                 orjson.loads(encode_dead_letter(letter))
         decode_models(batch)
     assert alive > 1000
+
+
+def test_a_long_run_of_singles_is_read_as_its_rows_one_by_one() -> None:
+    """Runs are read in pieces, and neighbours that are alike as columns: neither may show in what comes out."""
+    chance = random.Random(7)
+    names = [("a", "b"), ("b", "a"), ("a",), ("a", "t", "b"), ()]
+    rows: list[dict[str, Any]] = []
+    for index in range(1_000):
+        shape = names[index // 300] if chance.random() < 0.9 else chance.choice(names)
+        features = {name: chance.choice([1, 2.5, True, None, "x", "ü", "1"]) for name in shape}
+        model, task = chance.choice([("m", "binary"), ("n", "regression")] if index % 400 > 300 else [("m", "binary")])
+        value = chance.choice([0, 1, True]) if task == "binary" else index / 7
+        segments = {"c": "é"} if index % 500 > 490 else None
+        identity = {"prediction_id": f"p{index}é" if index % 97 == 5 else f"p{index}", "model": model, "task": task}
+        optional = {"features": features, "segments": segments, "score": None if index % 7 else 0.5}
+        rows.append(prediction(**identity, prediction=value, timestamp_ms=index, **optional))
+    bad = {0, 127, 128, 500, 999}
+    records = [b"{" if index in bad else row for index, row in enumerate(rows)]
+    result = decode_predictions(record_batch(*records))
+    got = predictions(result)
+    kept = [index for index in range(1_000) if index not in bad]
+
+    assert [letter.offset for letter in result.dead] == [10 + 3 * index for index in sorted(bad)]
+    assert got.offset.tolist() == [10 + 3 * index for index in kept]
+    assert got.timestamp_ms.tolist() == kept
+    assert got.key.tolist() == [list(hash_key(rows[index]["model"], rows[index]["prediction_id"])) for index in kept]
+    assert [got.groups[group].model for group in got.group.tolist()] == [rows[index]["model"] for index in kept]
+    for place, index in enumerate(kept):
+        if rows[index]["task"] == "binary":
+            assert got.classes[got.value[place]] == str(int(rows[index]["prediction"]))
+        else:
+            assert got.value[place].view(np.float64) == rows[index]["prediction"]
+    found: dict[tuple[int, str], Any] = {}
+    for table in got.features:
+        for name, column in table.columns.items():
+            for at, row in enumerate(table.rows.tolist()):
+                assert got.group[row] == table.group
+                if column.codes is not None and column.codes[at] >= 0:
+                    found[row, name] = column.texts[column.codes[at]]
+                elif not np.isnan(column.numbers[at]):
+                    found[row, name] = float(column.numbers[at])
+    assert found == {
+        (place, name): value if isinstance(value, str) else float(value)
+        for place, index in enumerate(kept)
+        for name, value in rows[index]["features"].items()
+        if value is not None
+    }
