@@ -290,3 +290,29 @@ def test_rows_that_were_given_up_are_used_again_by_their_key() -> None:
             store.label(start + step, step)
         store.sweep(start + 19)
     assert len(store.store) - before < 2 * (10 + A)
+
+
+def test_what_labels_did_is_told_right_when_the_store_moves_its_rows_meanwhile() -> None:
+    """Given-up rows lie before the live ones, and one label joins so many predictions that the store must grow."""
+    store = Store(JoinLimits(horizon_ms=1_000, early_ms=1_000))
+    for key in range(900):
+        store.predict(0, key=key + 10)
+    for key in range(2_500):
+        store.predict(2_000, key=key + 1_000)
+    store.predict(2_000, key=1, value=77)
+    for version in range(400):
+        store.predict(2_000, key=2, group=version)
+    store.sweep(1_500)
+    joined, _ = store.store.insert_labels(
+        np.array([[1, 1], [2, 2]], np.uint64),
+        np.array([2_001, 2_002]),
+        np.array([2_001, 2_002]),
+        np.zeros(2, np.int32),
+        np.zeros(2, np.uint8),
+        np.array([5, 6]),
+        sequence=np.arange(2),
+        final_ms=1_500,
+    )
+    assert joined.predicted.tolist() == [77] + [7] * 400
+    assert sorted(joined.group.tolist()[1:]) == list(range(400))
+    assert joined.new_value.tolist() == [5] + [6] * 400
