@@ -2,6 +2,8 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -49,7 +51,14 @@ class Publisher:
 
     Safe to use from many threads. A forked child (a gunicorn worker with ``preload``) gets a buffer, thread and
     connection of its own; rows logged before the fork are sent by the parent alone. Nothing connects before the first
-    row. ``close``, a ``with`` block or the end of the process flush, each for a bounded time.
+    row, unless a spool is found. ``close``, a ``with`` block or the end of the process flush, each for a bounded time.
+
+    With ``spool_dir``, rows that Kafka has not taken within about a second go to disk, and from there to Kafka in their
+    order and before newer ones. What is on disk survives a crash of the process or the machine, which loses the rows of
+    about the last second; a crash between Kafka's answer and the deletion sends rows again, and workers count an id
+    once. The next publisher of the same folder and ``topic_prefix`` takes over what a dead or closed one left; each
+    cluster needs a folder of its own. When ``spool_max_bytes`` or the disk is full, the buffer fills, and
+    ``on_overflow`` says what happens to the newest rows.
 
     Args:
         bootstrap_servers: where Kafka is, ``host:port`` with commas between; None takes it from ``config``, else
@@ -63,6 +72,8 @@ class Publisher:
         buffer_rows: rows that may wait to be sent.
         linger_ms: how long rows are gathered before they are sent.
         batch_rows: rows of one record at most.
+        spool_dir: a folder on a local disk, made if need be; None lets rows wait in memory alone.
+        spool_max_bytes: how much disk this publisher may take there.
 
     Raises:
         ConfigError: an option or property is wrong; all faults are listed.
@@ -79,6 +90,8 @@ class Publisher:
         buffer_rows: int = 100_000,
         linger_ms: float = 100.0,
         batch_rows: int = 1_000,
+        spool_dir: str | PathLike[str] | None = None,
+        spool_max_bytes: int = 1 << 30,
     ) -> None:
         cluster = cluster_of(bootstrap_servers, topic_prefix, config)
         self._settings = PublisherSettings(
@@ -89,6 +102,8 @@ class Publisher:
             buffer_rows=buffer_rows,
             linger_ms=linger_ms,
             batch_rows=batch_rows,
+            spool_dir=None if spool_dir is None else Path(spool_dir),
+            spool_max_bytes=spool_max_bytes,
             properties=cluster.properties,
         )
         # Compiled here, not while the first rows wait, and not by many forked workers at once.

@@ -104,6 +104,21 @@ class RowBuffer(Generic[Entry]):
             if self._waiters:
                 self._room.notify_all()
 
+    def take_back(self, rows: int) -> None:
+        """Count rows that were released as held again, whatever the bound: they are in the sender's hands.
+
+        Args:
+            rows: how many.
+        """
+        with self._lock:
+            self.held_rows += rows
+
+    def rouse(self) -> None:
+        """Rouse the sender now."""
+        with self._lock:
+            self._dormant = False
+            self._rouse()
+
     def drop(self, rows: int) -> None:
         """Count held rows as dropped and give back their room.
 

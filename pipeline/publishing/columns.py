@@ -53,6 +53,9 @@ LABELS = Stream("labels", "label.v1", ("model",), ("prediction_id", "timestamp_m
 RESOURCES = Stream("resources", "resource.v1", (), ("host", "event"), columnar=False)
 MODELS = Stream("models", "model.v1", (), ("model", "event"), columnar=False)
 
+STREAMS: Mapping[str, Stream] = {stream.schema: stream for stream in (PREDICTIONS, LABELS, RESOURCES, MODELS)}
+"""The streams by the name of their schema."""
+
 Group: TypeAlias = tuple[Any, ...]
 """The stream, then the values of its group fields."""
 
@@ -168,6 +171,18 @@ def columns_of_rows(group: Group, rows: Sequence[Row]) -> Columns:
     if "segments" in fields:
         fields["segments"] = {name: _collapsed(column) for name, column in fields["segments"].items()}
     return Columns(group, keys, fields)
+
+
+def columns_of_event(stream: Stream, event: Mapping[str, Any]) -> Columns:
+    """Take a record of the columnar layout apart again.
+
+    Args:
+        stream: what the record holds.
+        event: what ``Columns.event`` made, through JSON and back, ``n`` included.
+    """
+    key, *names = stream.row_fields
+    group = (stream, *(event[name] for name in stream.group_fields))
+    return Columns(group, event[key], {name: event[name] for name in names if name in event})
 
 
 def _collapsed(column: Sequence[Any]) -> Any:

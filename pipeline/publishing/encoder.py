@@ -1,10 +1,10 @@
 """Entries to records: rows are gathered by group and partition, checked, and written as columns."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
@@ -12,7 +12,7 @@ import orjson
 from pipeline.core.codec import encode_columns
 from pipeline.core.events import Task
 from pipeline.core.kernels.murmur2 import partitions_of
-from pipeline.publishing.columns import SPREAD, Columns, Group, Row, Stream, columns_of_rows, joined
+from pipeline.publishing.columns import SPREAD, Columns, Group, Row, Stream, columns_of_event, columns_of_rows, joined
 
 Entry: TypeAlias = Row | Columns
 """What waits in the buffer: one row, or the rows of one ``log_predictions`` or ``log_labels`` call."""
@@ -26,20 +26,32 @@ _TASKS = frozenset(task.name.lower() for task in Task)
 _FILL = 0.8  # of the longest record: the rows of the next one may be longer than those of the last
 
 
+class Place(NamedTuple):
+    """Where the rows of a record belong.
+
+    Attributes:
+        partition: the partition.
+        partitions: of how many; with another number the rows belong elsewhere.
+    """
+
+    partition: int
+    partitions: int
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record to produce.
 
     Attributes:
         stream: where it goes.
-        partition: the partition that all its rows belong to.
+        place: the partition that all its rows belong to.
         key: the key of its first row; it alone would lead to the same partition.
         value: the encoded event.
         rows: how many rows it carries.
     """
 
     stream: Stream
-    partition: int
+    place: Place
     key: bytes
     value: bytes
     rows: int
@@ -94,6 +106,22 @@ class Encoder:
             else:
                 yield from self._guarded(sum(map(len, parts)), self._column_records(parts, count))
 
+    def placed_anew(self, record: Record, count: int) -> list[Record]:
+        """Turn a record into those that its rows belong to now that the topic has another number of partitions.
+
+        Args:
+            record: what this class made when the topic had, or was taken to have, another number.
+            count: the number of partitions.
+
+        Returns:
+            One record or more, of the same rows in the same order a partition.
+        """
+        if not record.stream.columnar:
+            [partition] = partitions_of([record.key.decode()], count).tolist()
+            return [replace(record, place=Place(partition, count))]
+        columns = columns_of_event(record.stream, orjson.loads(record.value))
+        return list(self._column_records([columns], count))
+
     def _guarded(self, rows: int, records: Iterator[Record]) -> Iterator[Record]:
         """Reject what is left of a group when something in it breaks the encoder in a way nobody thought of."""
         left = rows + self._rejected_rows
@@ -138,14 +166,15 @@ class Encoder:
             buckets.setdefault(partition, []).append(row)
         stream: Stream = group[0]
         for partition, members in buckets.items():
+            place = Place(partition, count)
             if not stream.columnar:
-                yield from self._single_records(stream, members, partition)
+                yield from self._single_records(stream, members, place)
                 continue
             for start in range(0, len(members), self._batch_rows):
                 columns = columns_of_rows(group, members[start : start + self._batch_rows])
-                yield from self._fitted(columns, partition)
+                yield from self._fitted(columns, place)
 
-    def _single_records(self, stream: Stream, rows: Iterable[Row], partition: int) -> Iterator[Record]:
+    def _single_records(self, stream: Stream, rows: Iterable[Row], place: Place) -> Iterator[Record]:
         for _, key, event in rows:
             try:
                 value = orjson.dumps(event, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -155,7 +184,7 @@ class Encoder:
             if len(value) > self._record_bytes_max:
                 self._refuse(1, self._too_long(len(value)))
                 continue
-            yield Record(stream, partition, key.encode(), value, 1)
+            yield Record(stream, place, key.encode(), value, 1)
 
     def _column_records(self, parts: Sequence[Columns], count: int) -> Iterator[Record]:
         columns = joined(parts)
@@ -176,15 +205,16 @@ class Encoder:
         start = 0
         for partition, end in enumerate(ends.tolist()):
             for first in range(start, end, self._batch_rows):
-                yield from self._fitted(columns.part(first, min(first + self._batch_rows, end)), partition)
+                part = columns.part(first, min(first + self._batch_rows, end))
+                yield from self._fitted(part, Place(partition, count))
             start = end
 
-    def _fitted(self, columns: Columns, partition: int) -> Iterator[Record]:
+    def _fitted(self, columns: Columns, place: Place) -> Iterator[Record]:
         """The record of these rows, or several where it would be too long or a row in it cannot be written."""
         stream = columns.stream
         rows = min(len(columns), self._fitting_rows.get(stream, len(columns)))
         if rows < len(columns):
-            yield from self._split(columns, rows, partition)
+            yield from self._split(columns, rows, place)
             return
         try:
             value = _encoded(columns)
@@ -192,21 +222,21 @@ class Encoder:
             if len(columns) == 1:
                 self._refuse(1, _why(error))
             else:
-                yield from self._split(columns, (len(columns) + 1) // 2, partition)
+                yield from self._split(columns, (len(columns) + 1) // 2, place)
             return
         row_bytes = len(value) / len(columns)
         self._fitting_rows[stream] = max(1, int(_FILL * self._record_bytes_max / row_bytes))
         if len(value) <= self._record_bytes_max:
-            yield Record(stream, partition, columns.keys[0].encode(), value, len(columns))
+            yield Record(stream, place, columns.keys[0].encode(), value, len(columns))
         elif len(columns) == 1:
             self._refuse(1, self._too_long(len(value)))
         else:
             fitting = min(self._fitting_rows[stream], (len(columns) + 1) // 2)
-            yield from self._split(columns, fitting, partition)
+            yield from self._split(columns, fitting, place)
 
-    def _split(self, columns: Columns, rows: int, partition: int) -> Iterator[Record]:
+    def _split(self, columns: Columns, rows: int, place: Place) -> Iterator[Record]:
         for start in range(0, len(columns), rows):
-            yield from self._fitted(columns.part(start, min(start + rows, len(columns))), partition)
+            yield from self._fitted(columns.part(start, min(start + rows, len(columns))), place)
 
     def _good_rows(self, rows: list[Row]) -> list[Row]:
         """The rows whose key and nested fields have the right types; the others are rejected."""

@@ -1,7 +1,9 @@
 """What a publisher is told at its construction, checked there: afterwards nothing is raised in the serving path."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from confluent_kafka import KafkaException, Producer
@@ -56,6 +58,8 @@ class PublisherSettings:
         buffer_rows: rows that may wait to be sent.
         linger_ms: how long rows are collected before they are sent.
         batch_rows: rows of one columnar record at most.
+        spool_dir: where records wait on disk while Kafka is away; None keeps them in memory alone.
+        spool_max_bytes: how much disk one publisher's spool may take.
         properties: librdkafka properties; they may hold secrets and are never shown.
     """
 
@@ -66,6 +70,8 @@ class PublisherSettings:
     buffer_rows: int = 100_000
     linger_ms: float = 100.0
     batch_rows: int = 1_000
+    spool_dir: Path | None = None
+    spool_max_bytes: int = 1 << 30
     properties: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +97,7 @@ class PublisherSettings:
             ("buffer_rows", self.buffer_rows, 1, 100_000_000),
             ("linger_ms", self.linger_ms, 0, 60_000),
             ("batch_rows", self.batch_rows, 1, MAX_BATCH_ROWS),
+            ("spool_max_bytes", self.spool_max_bytes, 1_000_000, 1 << 50),
         )
         for name, value, low, high in bounds:
             if not isinstance(value, int | float) or not low <= value <= high:
@@ -101,6 +108,8 @@ class PublisherSettings:
             )
         if not self.bootstrap_servers:
             faults.append(ConfigFault("bootstrap_servers", "is empty", "give host:port"))
+        if self.spool_dir is not None:
+            faults.extend(_folder_faults(self.spool_dir))
         return faults
 
     def producer_properties(self) -> dict[str, Any]:
@@ -111,3 +120,13 @@ class PublisherSettings:
     def record_bytes_max(self) -> int:
         """The longest value of one record."""
         return max(1, int(self.producer_properties()["message.max.bytes"]) - _RECORD_OVERHEAD_BYTES)
+
+
+def _folder_faults(folder: Path) -> list[ConfigFault]:
+    """Try a folder out: made here when it is not there yet."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return []
+    except OSError as error:
+        return [ConfigFault("spool_dir", f"cannot be written: {error}", "give a folder that this process may write to")]
