@@ -1,0 +1,128 @@
+"""Watches a round from outside: what the joiner's group has committed, who owns what, and how long nothing moved."""
+
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from pipeline.config import Config
+from tests.faults.settings import PARTITIONS
+
+TICK_S = 0.1
+_ASK_OWNERS_EVERY = 3
+_SETTLED_S = 15.0
+
+
+@dataclass
+class Move:
+    """A partition that went from one worker to another."""
+
+    partition: int
+    last_seen_s: float
+    taken_s: float
+
+
+@dataclass
+class Seen:
+    """Of one partition of ``predictions``."""
+
+    committed: int = -1
+    commits_s: list[float] = field(default_factory=list)
+    waiting_since_s: float | None = None
+    longest_s: float = 0.0
+    owner: str | None = None
+    owner_seen_s: float = 0.0
+
+
+class Progress(threading.Thread):
+    """A thread that asks the broker ten times a second; an outage of the broker counts as time without a commit."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(name="progress", daemon=True)
+        self._group = f"{config.kafka.topic_prefix}driftline-joiner"
+        self._places = [TopicPartition(config.kafka.topic("predictions"), p) for p in range(PARTITIONS)]
+        quiet = {**config.kafka.properties, "log_level": 0, "reconnect.backoff.max.ms": 500}
+        self._admin = AdminClient(quiet)
+        # Uncommitted: a transaction under way must not make the answer wait.
+        self._consumer = Consumer({**quiet, "group.id": self._group, "isolation.level": "read_uncommitted"})
+        self._seen = [Seen() for _ in range(PARTITIONS)]
+        self._moves: list[Move] = []
+        self._done = threading.Event()
+        self.members: set[str] = set()
+
+    def run(self) -> None:
+        tick = 0
+        while not self._done.wait(TICK_S):
+            try:
+                committed = {place.partition: place.offset for place in self._consumer.committed(self._places, 2)}
+                asked = self._admin.list_offsets(dict.fromkeys(self._places, OffsetSpec.latest()), request_timeout=2)  # type: ignore[no-untyped-call]  # untyped there
+                ends = {place.partition: answer.result().offset for place, answer in asked.items()}
+                self._note(committed, ends)
+                if tick % _ASK_OWNERS_EVERY == 0:
+                    self._note_owners()
+            except KafkaException:
+                pass  # the broker is away; what waits goes on waiting
+            tick += 1
+        self._consumer.close()
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether every partition has been committed once."""
+        return all(seen.commits_s for seen in self._seen)
+
+    def longest_stall_s(self) -> float:
+        """The longest time that a partition had records waiting and no new offset was committed, after its first."""
+        return max(seen.longest_s for seen in self._seen)
+
+    def pauses_s(self) -> list[float]:
+        """For each partition that moved, the time between the last commit before and the first after."""
+        pauses = []
+        for move in self._moves:
+            times = self._seen[move.partition].commits_s
+            gaps = [
+                after - before
+                for before, after in zip(times, times[1:], strict=False)
+                if after >= move.last_seen_s and before <= move.taken_s + _SETTLED_S
+            ]
+            around = [gap for gap in gaps if gap > 0]
+            if around:
+                pauses.append(max(around))
+        return pauses
+
+    def _note(self, committed: dict[int, int], ends: dict[int, int]) -> None:
+        now_s = time.monotonic()
+        for partition, seen in enumerate(self._seen):
+            at, end = committed[partition], ends[partition]
+            if at > seen.committed:
+                if seen.waiting_since_s is not None:
+                    seen.longest_s = max(seen.longest_s, now_s - seen.waiting_since_s)
+                seen.committed = at
+                seen.commits_s.append(now_s)
+                seen.waiting_since_s = None
+            if at >= end or not seen.commits_s:
+                seen.waiting_since_s = None
+            elif seen.waiting_since_s is None:
+                seen.waiting_since_s = now_s
+
+    def _note_owners(self) -> None:
+        answer = self._admin.describe_consumer_groups([self._group], request_timeout=2)[self._group].result()
+        now_s = time.monotonic()
+        owners: dict[int, str] = {}
+        for member in answer.members:
+            for place in member.assignment.topic_partitions:
+                owners[place.partition] = str(member.group_instance_id)
+        self.members = set(owners.values())
+        counted: dict[str, int] = defaultdict(int)
+        for partition, owner in owners.items():
+            seen = self._seen[partition]
+            counted[owner] += 1
+            if seen.owner not in (None, owner):
+                self._moves.append(Move(partition, seen.owner_seen_s, now_s))
+            seen.owner, seen.owner_seen_s = owner, now_s
