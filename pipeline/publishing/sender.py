@@ -335,7 +335,9 @@ class Sender:
         self._unreached.difference_update(self._partitions.known)
         if self._settings.spool_dir is not None:
             # On disk they wait as they are, and are placed when Kafka is there.
-            self._unreached.update(topic for topic in self._parked if self._partitions.unknown_s(topic) > AWAY_AFTER_S)
+            filling = 2 * self.buffer.held_rows > self._settings.buffer_rows
+            away = (topic for topic in self._parked if filling or self._partitions.unknown_s(topic) > AWAY_AFTER_S)
+            self._unreached.update(topic for topic in away if topic not in self._partitions.known)
 
     def _unpark(self, outbox: Outbox) -> None:
         for topic in [topic for topic in self._parked if topic in self._partitions.known or topic in self._unreached]:

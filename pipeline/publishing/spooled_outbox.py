@@ -21,7 +21,7 @@ AWAY_AFTER_S = 1.0
 
 _GATHERED_BYTES = 1 << 20  # so much may wait for the next write to the disk
 _WRITE_BYTES = 8 << 20  # one transaction: a fork waits for its end
-_IN_FLIGHT_BYTES = 8 << 20  # of a stream, read from disk and not answered yet
+_IN_FLIGHT_BYTES = 32 << 20  # of a stream, where more is read from disk: half of what Kafka's client takes
 _READ_RECORDS = 16
 _RECORD_OVERHEAD_BYTES = 4_096  # at most: key and columns, and what a value leaves empty of its last page
 _AFTER_FAULT_S = 1.0
