@@ -39,7 +39,15 @@ FAMILIES: tuple[Family[Any], ...] = (
         report=report_data_quality,
         halve=halve_moments,
     ),
-    Family("bins", Bins, Bins.from_wire, fold_predictions=fold_bins, report=report_drift, halve=halve_bins),
+    Family(
+        "bins",
+        Bins,
+        Bins.from_wire,
+        fold_predictions=fold_bins,
+        report=report_drift,
+        needs_reference=True,
+        halve=halve_bins,
+    ),
     # Folded through ``fold_offsets``: a batch's columns do not know the partition they came from.
     Family("offsets", OffsetRanges, OffsetRanges.from_wire),
 )

@@ -32,8 +32,8 @@ def with_effective_times(events: list[dict[str, Any]], times: Times) -> list[tup
 
 def join_partition(
     predictions: list[dict[str, Any]], labels: list[dict[str, Any]], times: Times
-) -> tuple[list[Row], list[dict[str, Any]], list[int], int]:
-    """Accepted rows with their labels; duplicates; effective times of unmatched labels; how many came too late."""
+) -> tuple[list[Row], list[dict[str, Any]], list[tuple[str, int]], int]:
+    """Accepted rows with their labels; duplicates; model and effective time of unmatched labels; how many were late."""
     rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
     accepted, duplicates, too_late = [], [], 0
     for event, watermark in with_effective_times(predictions, times):
@@ -65,7 +65,7 @@ def join_partition(
                 row.labels.append((event["timestamp_ms"], -number, event["label"]))
                 met = True
         if not met:
-            unmatched.append(effective)
+            unmatched.append((event["model"], effective))
     return accepted, duplicates, unmatched, too_late
 
 
@@ -74,13 +74,17 @@ def count_row(cell: dict[str, Any], row: Row) -> None:
     counts["predictions"] += 1
     counts["late"] += row.late
     counts["labels"] += len(row.labels)
+    cell["task"] = event["task"]
     if row.labels:
-        counts["labelled"] += 1
-        cell["pairs"].append((event["prediction"], max(row.labels)[2]))
+        label = max(row.labels)[2]
+        suits = suits_task(event["task"], label)
+        counts["labelled" if suits else "mismatched"] += 1
+        if suits:
+            cell["pairs"].append((event["prediction"], label))
     if event.get("latency_ms") is not None:
         cell["latency"].append(event["latency_ms"])
     for name, value in (event.get("features") or {}).items():
-        if not isinstance(value, str):
+        if isinstance(value, float | int):
             cell["features"][name].append(value)
 
 
@@ -108,8 +112,8 @@ def final_windows(
             event = row.event
             for cell in places(event["model"], event["model_version"], event.get("segments"), event["timestamp_ms"]):
                 count_row(cell, row)
-        for effective_ms in unmatched:
-            for cell in places(labels[0]["model"], "", None, effective_ms):
+        for model, effective_ms in unmatched:
+            for cell in places(model, "", None, effective_ms):
                 cell["counts"]["unmatched_labels"] += 1
     return cells
 
@@ -119,29 +123,54 @@ def mean(values: list[float]) -> float:
     return float(sum(map(Fraction, values)) / len(values))
 
 
+COUNTS = ("predictions", "labelled", "duplicates", "late", "labels", "mismatched", "unmatched_labels")
+
+
+def suits_task(task: str, label: Any) -> bool:
+    """Whether a label means something for a task."""
+    if task == "regression":
+        return isinstance(label, int | float)
+    if task == "multilabel":
+        return isinstance(label, list)
+    return isinstance(label, str | int) or (isinstance(label, float) and label.is_integer())
+
+
+def expected_quality(task: str, pairs: list[tuple[Any, Any]]) -> dict[str, float | None]:
+    """The metrics that are checked, over pairs of prediction and label."""
+    if task == "regression":
+        errors = [Fraction(float(a) - float(b)) for a, b in pairs]
+        return {
+            "mse": float(sum(error**2 for error in errors) / len(errors)) if errors else None,
+            "mae": float(sum(map(abs, errors)) / len(errors)) if errors else None,
+        }
+    if task == "multilabel":
+        hits = sum(set(map(str, a)) == set(map(str, b)) for a, b in pairs)
+        return {"subset_accuracy": hits / len(pairs) if pairs else None}
+    return {"accuracy": sum(str(a) == str(b) for a, b in pairs) / len(pairs) if pairs else None}
+
+
 def expected_numbers(cell: dict[str, Any]) -> dict[str, Any]:
-    """What a window event must say of a cell of class predictions."""
-    pairs, latency = cell["pairs"], cell["latency"]
-    counts = cell["counts"]
+    """What a window event must say of a cell."""
+    latency, counts = cell["latency"], cell["counts"]
     return {
-        "counts": {
-            name: counts[name]
-            for name in ("predictions", "labelled", "duplicates", "late", "labels", "unmatched_labels")
-        },
-        "accuracy": sum(str(a) == str(b) for a, b in pairs) / len(pairs) if pairs else None,
+        "counts": {name: counts[name] for name in COUNTS},
+        "quality": expected_quality(cell["task"], cell["pairs"]) if "task" in cell else {},
         "latency_mean": mean(latency) if latency else None,
         "means": {name: mean(values) for name, values in sorted(cell["features"].items()) if values},
     }
 
 
+CHECKED = ("accuracy", "mse", "mae", "subset_accuracy")
+
+
 def said_numbers(event: dict[str, Any]) -> dict[str, Any]:
     """The same of a ``window_metrics.v1`` event."""
     return {
-        "counts": {
-            name: event["counts"][name]
-            for name in ("predictions", "labelled", "duplicates", "late", "labels", "unmatched_labels")
-        },
-        "accuracy": event["quality"].get("accuracy"),
+        "counts": {name: event["counts"][name] for name in COUNTS},
+        # Without a prediction it is not said of which task the window would have been.
+        "quality": {name: event["quality"][name] for name in CHECKED if name in event["quality"]}
+        if event["counts"]["predictions"]
+        else {},
         "latency_mean": event["latency_ms"].get("mean"),
         "means": {
             name: quality["mean"]
