@@ -27,7 +27,7 @@ from pipeline.core.kernels import join_rows
 
 _FIRST_ROWS = 1 << 12
 _SPARE_CHANGES = 256  # room for labels that join several predictions
-_COMPACT_SHARE = 4  # rebuild when a quarter of the rows is free
+_COMPACT_SHARE = 2  # rebuild when half of the rows are free: each rebuild then moves a row for every one it wins
 
 
 class StoreFullError(DriftlineError):
@@ -111,6 +111,7 @@ class JoinStore:
         self._table = np.full(2 * _FIRST_ROWS, join_rows.EMPTY, np.int32)
         self._touched = np.zeros(1 + _FIRST_ROWS, np.int32)
         self._used = 0
+        self._free = 0  # among those in use, as of the last sweep; the few used again since then count as free
 
     def __len__(self) -> int:
         """Rows in use, those not yet reclaimed counted."""
@@ -235,10 +236,10 @@ class JoinStore:
             The labels that never met a prediction; each is reported once.
         """
         rows = np.empty(self._used, np.int32)
-        free, count = join_rows.sweep(self._rows, self._used, final_ms, self._limits_ms, rows, self._touched)
+        self._free, count = join_rows.sweep(self._rows, self._used, final_ms, self._limits_ms, rows, self._touched)
         lost = self._rows[rows[:count]]
         unmatched = Unmatched(lost["group"].copy(), lost["label_effective_ms"].copy())
-        if free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
+        if self._free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
             self._rebuild(self._rows[: self._used], len(self._rows))
         return unmatched
 
@@ -279,14 +280,18 @@ class JoinStore:
         self._rebuild(rows, len(rows))
 
     def _reserve(self, more: int) -> None:
-        needed = self._used + more
-        if needed <= len(self._rows):
+        if self._used + more <= len(self._rows):
             return
-        if self._used >= self._limits.max_rows:
+        live = self._used - self._free
+        if live >= self._limits.max_rows:
             raise StoreFullError(
-                f"{self._used} open rows reach the limit: raise joiner.max_open_rows, or shorten windows.label_horizon"
+                f"{live} open rows reach the limit: raise joiner.max_open_rows, or shorten windows.label_horizon"
             )
-        self._rebuild(self._rows[: self._used], max(needed, 2 * len(self._rows)))
+        # Half of the room is enough when the free rows are gone; else the room doubles.
+        if 2 * (live + more) <= len(self._rows):
+            self._rebuild(self._rows[: self._used], len(self._rows))
+        if self._used + more > len(self._rows):
+            self._rebuild(self._rows[: self._used], max(self._used + more, 2 * len(self._rows)))
 
     def _rebuild(self, source: NDArray[np.void], capacity: int) -> None:
         rows = np.zeros(max(capacity, _FIRST_ROWS), join_rows.ROW)
@@ -295,6 +300,7 @@ class JoinStore:
         touched = np.zeros(1 + len(rows), np.int32)
         self._used = join_rows.relink(table, rows, source, touched)
         self._rows, self._table, self._touched = rows, table, touched
+        self._free = 0
 
 
 def _joined(changes: NDArray[np.void]) -> Joined:
