@@ -176,6 +176,7 @@ class WorkerConfig(Section):
     roles: tuple[Literal["joiner", "monitor", "reactions"], ...] = ("joiner", "monitor", "reactions")
     web_host: str = "127.0.0.1"
     web_port: int = Field(6066, ge=0, le=65_535)
+    state_dir: str = "~/.cache/driftline/state"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -1,5 +1,6 @@
 """What many tests share: one real broker a session, a prefix of its own for each test, and waiting with a deadline."""
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from pipeline.local_broker import BrokerOptions, LocalBroker
 T = TypeVar("T")
 
 TEST_PARTITIONS = 2
+
+# A test that wants a local copy of the state says so; no other leaves anything in the home directory.
+os.environ["DRIFTLINE_WORKER__STATE_DIR"] = ""
 
 # A kernel's first call loads it, and the machine may be busy: how long an example takes says nothing.
 settings.register_profile("driftline", deadline=None)

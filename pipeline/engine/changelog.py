@@ -11,7 +11,9 @@ from pipeline.core.errors import RetriableError
 from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import CALL_TIMEOUT_S, kafka_error, reaction, reader_properties
 from pipeline.engine.outside import Outside
-from pipeline.processors.processor import PartitionTask
+
+Entry = tuple[bytes, bytes | None]
+"""Key and value of a changelog record; a None value deletes the key."""
 
 _POLL_S = 0.1
 _BATCH = 10_000
@@ -46,7 +48,7 @@ def end_offsets(admin: AdminClient, places: list[TopicPartition], spec: Any = No
 
 
 class ChangelogReader:
-    """Reads the changelog partitions of new tasks.
+    """Reads changelog partitions to their ends.
 
     A partition is restored when the reader's position has passed ``end``, the log's end with open transactions counted
     in. Its position moves over transaction markers and aborted records too, though none of them is handed out: the
@@ -67,40 +69,46 @@ class ChangelogReader:
         self._properties = reader_properties(config, processor, queue_kbytes=65_536, fetch_wait_ms=10)
 
     def restore(
-        self, tasks: Mapping[int, PartitionTask], ends: Mapping[int, int], keep_going: Callable[[int, int], bool]
-    ) -> dict[int, int] | None:
-        """Feed each task its changelog partition.
+        self,
+        starts: Mapping[int, int],
+        ends: Mapping[int, int],
+        take: Callable[[int, list[Entry], int], object],
+        keep_going: Callable[[], bool],
+    ) -> bool:
+        """Hand out each changelog partition.
 
         Args:
-            tasks: fresh tasks by partition.
+            starts: the offset to begin at, by partition.
             ends: the offset to pass, by partition.
-            keep_going: called at least every 100 ms with records read so far and partitions still to do; false stops.
+            take: gets a partition, entries of it in log order, and the offset behind them.
+            keep_going: called at least every 100 ms; false stops.
 
         Returns:
-            The number of records by partition; None when it was stopped.
+            False when it was stopped.
 
         Raises:
             RetriableError: the broker failed in a way that librdkafka does not cure by itself.
             StartupError: the topic is gone or not ours to read.
         """
-        counts = dict.fromkeys(tasks, 0)
-        left = {partition: end for partition, end in ends.items() if end > 0}
+        left = {partition: end for partition, end in ends.items() if end > starts[partition]}
         if not left:
-            return counts
+            return True
         consumer = self._outside.consumer(self._properties)
         try:
             # Offset 0 and not "the beginning": asking for that takes librdkafka half a second. Where 0 is gone, it
             # resets to the earliest there is.
-            consumer.assign([TopicPartition(self._topic, partition, 0) for partition in left])
+            consumer.assign([TopicPartition(self._topic, partition, starts[partition]) for partition in left])
             while left:
-                if not keep_going(sum(counts.values()), len(left)):
-                    return None
+                if not keep_going():
+                    return False
                 reach("in_changelog")
-                entries: dict[int, list[tuple[bytes, bytes | None]]] = {}
+                entries: dict[int, list[Entry]] = {}
+                positions: dict[int, int] = {}
                 for message in consumer.consume(_BATCH, _POLL_S):
                     error, partition = message.error(), int(message.partition() or 0)
                     if error is None:
                         entries.setdefault(partition, []).append((message.key() or b"", message.value()))
+                        positions[partition] = int(message.offset() or 0) + 1
                     elif error.code() == error._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
                         if int(message.offset() or 0) >= left.get(partition, 0):
                             left.pop(partition, None)
@@ -108,8 +116,7 @@ class ChangelogReader:
                         failure = reaction(error, f"restoring from {self._topic!r}")
                         raise failure if not error.fatal() else RetriableError(str(failure))
                 for partition, records in entries.items():
-                    tasks[partition].restore(records)
-                    counts[partition] += len(records)
+                    take(partition, records, positions[partition])
         finally:
             consumer.close()
-        return counts
+        return True

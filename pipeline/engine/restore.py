@@ -27,10 +27,13 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.config import Config
 from pipeline.core.errors import RetriableError, StartupError
-from pipeline.engine.changelog import ChangelogReader, end_offsets
+from pipeline.engine.cache_file import CacheUnusableError
+from pipeline.engine.changelog import ChangelogReader, Entry, end_offsets
 from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import kafka_error, reaction
 from pipeline.engine.outside import Outside
+from pipeline.engine.progress import RestoreMeter, RestoreProgress
+from pipeline.engine.state_cache import StateCache, open_state_cache
 from pipeline.processors.processor import PartitionTask, Processor
 
 _ASK_S = 1.0  # one question for committed offsets; between two the group is served
@@ -44,12 +47,14 @@ class Restored:
     Attributes:
         tasks: by partition.
         positions: the next offset to read by input topic (the name in the contract) and partition.
-        records: how many changelog records were read.
+        records: how many changelog records were read, those of the local copy included.
+        cache: the local copy, to follow the changelog from here on.
     """
 
     tasks: dict[int, PartitionTask]
     positions: dict[tuple[str, int], int]
     records: int
+    cache: StateCache
 
 
 class Restorer:
@@ -61,7 +66,8 @@ class Restorer:
         admin: answers where logs end.
         partitions: partition counts by the name in the contract.
         wait: sleeps for some seconds.
-        outside: makes the changelog's consumer; a clock.
+        outside: makes the changelog's consumer; a clock for durations.
+        now_ms: the wall clock.
     """
 
     def __init__(
@@ -72,21 +78,22 @@ class Restorer:
         partitions: Mapping[str, int],
         wait: Callable[[float], object],
         outside: Outside,
+        now_ms: Callable[[], int],
     ) -> None:
         self._config, self._processor, self._admin, self._partitions = config, processor, admin, partitions
-        self._wait, self._outside = wait, outside
+        self._wait, self._outside, self._now_ms = wait, outside, now_ms
         self._changelog = f"{processor.name}-changelog"
 
     def restore(
-        self, consumer: Any, assigned: Sequence[tuple[str, int]], keep_going: Callable[[int, int], bool]
+        self, consumer: Any, assigned: Sequence[tuple[str, int]], keep_going: Callable[[RestoreProgress], bool]
     ) -> Restored | None:
         """Ask, ask and read, in the order explained above.
 
         Args:
             consumer: the group's consumer, in the generation of this assignment.
             assigned: input topic and partition, sorted.
-            keep_going: called at least every second with changelog records read and partitions still to do; serves the
-                group and is false when this restore has lost its sense.
+            keep_going: called at least every second with how far it is; serves the group and is false when this restore
+                has lost its sense.
 
         Returns:
             The tasks; None when ``keep_going`` ended it.
@@ -97,19 +104,59 @@ class Restorer:
         """
         reach("in_restore")
         inputs, partitions = self._aligned(assigned)
-        committed = self._committed(consumer, inputs, lambda: keep_going(0, len(partitions)))
+        committed = self._committed(
+            consumer, inputs, lambda: keep_going(RestoreProgress(partitions_left=len(partitions)))
+        )
         if committed is None:
             return None
         reach("after_offsets")
         topic = self._config.kafka.topic(self._changelog)
-        ends = end_offsets(self._admin, [TopicPartition(topic, p) for p in partitions])
-        tasks = {p: self._processor.task(p, self._partitions) for p in partitions}
+        found = end_offsets(self._admin, [TopicPartition(topic, p) for p in partitions])
+        ends = {p: found[topic, p] for p in partitions}
+        meter = RestoreMeter(self._processor.name, ends, self._outside.monotonic_s)
+        cache = open_state_cache(
+            self._config, self._processor.name, self._admin, partitions, self._now_ms, self._outside.monotonic_s
+        )
+        try:
+            tasks = self._read(ends, cache, meter, lambda: keep_going(meter.progress()))
+            if tasks is not None:
+                positions = self._positions(inputs, committed, meter.records)
+                if keep_going(meter.progress()):
+                    return Restored(tasks, positions, sum(meter.records.values()), cache)
+        except BaseException:
+            cache.close()
+            raise
+        cache.close()
+        return None
+
+    def _read(
+        self, ends: Mapping[int, int], cache: StateCache, meter: RestoreMeter, keep_going: Callable[[], bool]
+    ) -> dict[int, PartitionTask] | None:
+        """Tasks with the state at the changelogs' ends: what the local copy holds, then the rest."""
+        tasks = {}
+        for partition, end in ends.items():
+            tasks[partition] = self._processor.task(partition, self._partitions)
+            try:
+                for entries, position in cache.load(partition, end):
+                    tasks[partition].restore(entries)
+                    meter.read(partition, position, len(entries), _size(entries))
+                    if not keep_going():
+                        return None
+            except CacheUnusableError as error:
+                cache.reject(partition, error)
+                meter.forget(partition)
+                tasks[partition] = self._processor.task(partition, self._partitions)
+
+        def take(partition: int, entries: list[Entry], position: int) -> None:
+            tasks[partition].restore(entries)
+            cache.restored(partition, entries)
+            meter.read(partition, position, len(entries), _size(entries))
+
         reader = ChangelogReader(self._config, self._processor.name, self._outside)
-        counts = reader.restore(tasks, {p: ends[topic, p] for p in partitions}, keep_going)
-        if counts is None:
+        if not reader.restore({p: cache.position(p) for p in ends}, ends, take, keep_going):
             return None
-        positions = self._positions(inputs, committed, counts)
-        return Restored(tasks, positions, sum(counts.values())) if keep_going(sum(counts.values()), 0) else None
+        cache.complete(ends)
+        return tasks
 
     def _aligned(self, assigned: Sequence[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[int]]:
         partitions = sorted({partition for _, partition in assigned})
@@ -163,3 +210,7 @@ class Restorer:
         places = [TopicPartition(prefix + topic, partition) for topic, partition in fresh]
         starts = end_offsets(self._admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # untyped there
         return committed | {(topic, p): starts[prefix + topic, p] for topic, p in fresh}
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(len(key) + len(value or b"") for key, value in entries)

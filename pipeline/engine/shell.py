@@ -25,8 +25,10 @@ from pipeline.engine.batches import BatchSize, record_batches, split_events
 from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
 from pipeline.engine.outside import REAL, Outside
+from pipeline.engine.progress import RestoreProgress
 from pipeline.engine.restore import Restorer
 from pipeline.engine.startup import check_topics, wait_for_topics
+from pipeline.engine.state_cache import StateCache
 from pipeline.engine.status import RunnerStatus, StatusBoard
 from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
@@ -72,10 +74,14 @@ class ProcessorRunner:
         self._fenced_at: deque[float] = deque(maxlen=FENCED_LIMIT)
         self._failures = 0  # transactions aborted in a row
         self._tables: TableReader | None = None
+        self._cache: StateCache | None = None  # of the changelogs of the tasks
         self._forget()
 
     def _forget(self) -> None:
         """The state of a runner without partitions."""
+        if self._cache:
+            self._cache.close()
+        self._cache = None
         self._tasks: dict[int, PartitionTask] = {}
         self._assigned: list[tuple[str, int]] = []  # input topic (its name in the contract) and partition
         self._restored = False  # whether tasks and positions stand for what is assigned
@@ -139,7 +145,7 @@ class ProcessorRunner:
         if counts is None:
             return False
         check_topics(counts, self._processor.inputs, self._processor.tables, self._changelog)
-        self._restorer = Restorer(self._config, self._processor, admin, counts, self._wait, outside)
+        self._restorer = Restorer(self._config, self._processor, admin, counts, self._wait, outside, self._clock)
         if self._processor.tables and self._tables is None:
             self._tables = TableReader(self._config, self._processor, counts, outside)
             self._tables.read_to_end(lambda: not self._stop.is_set())
@@ -181,7 +187,7 @@ class ProcessorRunner:
                 self._abort(error)
         self._board.enter("stopping")
         try:
-            self._commit()
+            self._commit(last=True)
         except RetriableError as error:
             self._board.note(error, "stopping without this commit; its input will be read again")
             self._abort_quietly()
@@ -231,15 +237,15 @@ class ProcessorRunner:
         self._board.enter("restoring")
         assigned = self._assigned
 
-        def keep_going(records: int, partitions_left: int) -> bool:
-            self._board.update(restore_records=records, restore_partitions_left=partitions_left)
+        def keep_going(progress: RestoreProgress) -> bool:
+            self._board.update(restore=progress)
             self._handle_events(split_events(self._consumer.consume(1, 0.0))[1])
             return self._assigned is assigned and not self._stop.is_set()
 
         restored = self._restorer.restore(self._consumer, assigned, keep_going)
         if restored is None:
             return  # overtaken by another assignment, or by a stop
-        self._tasks, self._positions = restored.tasks, restored.positions
+        self._tasks, self._positions, self._cache = restored.tasks, restored.positions, restored.cache
         self._at_end = dict.fromkeys(self._tasks, frozenset())
         self._consumer.assign(
             [TopicPartition(self._prefix + topic, p, at) for (topic, p), at in self._positions.items()]
@@ -315,16 +321,19 @@ class ProcessorRunner:
         self._consumer.resume([TopicPartition(self._prefix + topic, partition) for topic, partition in resume])
         self._paused = wanted
 
-    def _commit(self) -> None:
+    def _commit(self, *, last: bool = False) -> None:
         """Write what the tasks hand over and the offsets in one transaction, if there is anything to write."""
         self._last_commit_s = self._outside.monotonic_s()
         now = self._clock()
         flushes: dict[int, Flush] = {p: task.flush(now, self._at_end[p]) for p, task in self._tasks.items()}
         outputs = [record for flush in flushes.values() for record in flush.outputs]
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
-        if outputs or changes or self._uncommitted:
+        marks = self._cache.marks(last=last) if self._cache else {}
+        if outputs or changes or self._uncommitted or marks:
             offsets = [TopicPartition(self._prefix + topic, p, at) for (topic, p), at in self._positions.items()]
             self._transactions.commit(changes, outputs, offsets, self._group)
+            if self._cache:
+                self._cache.committed(marks, ((p, flush.changelog) for p, flush in flushes.items()))
             self._uncommitted = self._failures = 0
             self._board.count(
                 commits=1,

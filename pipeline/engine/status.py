@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from pipeline.engine.kafka import log
+from pipeline.engine.progress import RestoreProgress
 
 State: TypeAlias = Literal["starting", "restoring", "running", "stopping", "stopped", "failed"]
 
@@ -47,8 +48,7 @@ class RunnerStatus:
         lag: records behind the end by ``topic-partition``; a partition that was never fetched is absent.
         at_end: the ``topic-partition`` that are read to their end.
         paused: the ``topic-partition`` held back by the processor.
-        restore_records: changelog records read in the restore under way, 0 outside one.
-        restore_partitions_left: partitions not yet restored.
+        restore: how far the restore under way has come; None outside one.
         last_commit_ms: the wall clock of the last commit; None before the first.
         last_error: the last error and what was done, or None.
         counters: totals.
@@ -61,8 +61,7 @@ class RunnerStatus:
     lag: Mapping[str, int] = field(default_factory=dict)
     at_end: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
-    restore_records: int = 0
-    restore_partitions_left: int = 0
+    restore: RestoreProgress | None = None
     last_commit_ms: int | None = None
     last_error: str | None = None
     counters: Counters = Counters()
@@ -93,7 +92,7 @@ class StatusBoard:
 
     def enter(self, state: State) -> None:
         """Publish a change of state."""
-        self.publish(state=state, restore_records=0, restore_partitions_left=0)
+        self.publish(state=state, restore=None)
 
     def count(self, **more: int) -> None:
         """Add to counters.
