@@ -69,7 +69,7 @@ def table(results: list[Result]) -> Table:
             f"{sum(result.windows for result in those):,}",
             str(sum(len(result.differences) for result in those)),
             f"{max(result.longest_stall_s for result in those):.1f}",
-            f"{pauses[len(pauses) // 2]:.1f}, {pauses[-1]:.1f}" if pauses else "–",
+            f"{pauses[len(pauses) // 2]:.1f}, {pauses[-1]:.1f}" if pauses else "-",
         )
     return shown
 
@@ -77,7 +77,7 @@ def table(results: list[Result]) -> Table:
 def _tell(console: Console, result: Result) -> None:
     console.print(
         f"{result.fault} (seed {result.seed}): {result.tries} tries, {result.windows} windows,"
-        f" {len(result.differences)} differences, stall {result.longest_stall_s:.1f} s, {result.duration_s:.0f} s",
+        f" {len(result.differences)} differences, {result.duration_s:.0f} s",
         *result.notes, sep="; ", style="red" if result.differences else None,
     )  # fmt: skip
     if result.differences:

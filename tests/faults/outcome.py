@@ -67,7 +67,8 @@ def read_log(config: Config) -> Log:
     for topic in ("predictions", "labels", "resources"):
         reader = Reader(config, topic)
         for message in reader.to_the_end():
-            record = Record(message.offset() or 0, message.key(), message.value(), message.headers())
+            headers: Any = message.headers()
+            record = Record(message.offset() or 0, message.key(), message.value(), headers)
             log[topic, message.partition() or 0].append(record)
         reader.close()
     return log

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -33,6 +34,7 @@ class Seen:
     commits_s: list[float] = field(default_factory=list)
     waiting_since_s: float | None = None
     longest_s: float = 0.0
+    longest_until: str = ""
     owner: str | None = None
     owner_seen_s: float = 0.0
 
@@ -54,11 +56,11 @@ class Progress(threading.Thread):
         self.members: set[str] = set()
 
     def run(self) -> None:
-        tick = 0
+        tick, latest = 0, OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
         while not self._done.wait(TICK_S):
             try:
                 committed = {place.partition: place.offset for place in self._consumer.committed(self._places, 2)}
-                asked = self._admin.list_offsets(dict.fromkeys(self._places, OffsetSpec.latest()), request_timeout=2)  # type: ignore[no-untyped-call]  # untyped there
+                asked = self._admin.list_offsets(dict.fromkeys(self._places, latest), request_timeout=2)
                 ends = {place.partition: answer.result().offset for place, answer in asked.items()}
                 self._note(committed, ends)
                 if tick % _ASK_OWNERS_EVERY == 0:
@@ -81,6 +83,12 @@ class Progress(threading.Thread):
         """The longest time that a partition had records waiting and no new offset was committed, after its first."""
         return max(seen.longest_s for seen in self._seen)
 
+    def longest_stall(self) -> str:
+        """The same for a person: which partition, and when it ended, by the clock of the workers' logs."""
+        longest = max(range(PARTITIONS), key=lambda p: self._seen[p].longest_s)
+        seen = self._seen[longest]
+        return f"longest stall {seen.longest_s:.1f} s: partition {longest} until {seen.longest_until}"
+
     def pauses_s(self) -> list[float]:
         """For each partition that moved, the time between the last commit before and the first after."""
         pauses = []
@@ -88,7 +96,7 @@ class Progress(threading.Thread):
             times = self._seen[move.partition].commits_s
             gaps = [
                 after - before
-                for before, after in zip(times, times[1:], strict=False)
+                for before, after in pairwise(times)
                 if after >= move.last_seen_s and before <= move.taken_s + _SETTLED_S
             ]
             around = [gap for gap in gaps if gap > 0]
@@ -101,8 +109,9 @@ class Progress(threading.Thread):
         for partition, seen in enumerate(self._seen):
             at, end = committed[partition], ends[partition]
             if at > seen.committed:
-                if seen.waiting_since_s is not None:
-                    seen.longest_s = max(seen.longest_s, now_s - seen.waiting_since_s)
+                if seen.waiting_since_s is not None and now_s - seen.waiting_since_s > seen.longest_s:
+                    seen.longest_s = now_s - seen.waiting_since_s
+                    seen.longest_until = time.strftime("%H:%M:%S", time.gmtime())
                 seen.committed = at
                 seen.commits_s.append(now_s)
                 seen.waiting_since_s = None

@@ -146,7 +146,7 @@ def run_round(
         here.fleet.close()
         if here.progress.is_alive():
             here.progress.stop()
-    result.tries, result.notes = here.tries, here.notes
+    result.tries, result.notes = here.tries, [*here.notes, here.progress.longest_stall()]
     result.longest_stall_s = here.progress.longest_stall_s()
     result.pauses_s = here.progress.pauses_s()
     result.duration_s = time.monotonic() - began_s

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.engine.failpoints import ENVIRONMENT
-from tests.faults.settings import SETTINGS
+from tests.faults.settings import PROJECT, SETTINGS
 
 MOST = 4
 
@@ -36,13 +36,15 @@ class Fleet:
             **os.environ,
             **SETTINGS,
             **self.settings,
+            "PYTHONPATH": str(PROJECT),
             "DRIFTLINE_KAFKA__BOOTSTRAP_SERVERS": self._config.kafka.bootstrap_servers,
             "DRIFTLINE_KAFKA__TOPIC_PREFIX": self._config.kafka.topic_prefix,
             "DRIFTLINE_WORKER__NAME": name,
             ENVIRONMENT: failpoints,
         }
         with (self._folder / f"{name}.log").open("ab") as log:
-            log.write(f"==== {time.strftime('%H:%M:%S')} started with {failpoints or 'no failpoints'}\n".encode())
+            now = time.strftime("%H:%M:%S", time.gmtime())
+            log.write(f"==== {now} started with {failpoints or 'no failpoints'}\n".encode())
             log.flush()
             self._alive[name] = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.cli", "worker"],
