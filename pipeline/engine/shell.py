@@ -34,6 +34,8 @@ from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
 from pipeline.processors.processor import PartitionTask, Processor
 
+# Where commits are slow they come further apart, so that most of the time is left for the work.
+COMMIT_SPACING, COMMIT_SPACING_MAX_S = 8, 2.0
 POLL_S = 0.1  # the longest wait in one round: how soon a stop is noticed
 REJOIN_PAUSE_S = 1.0
 # Two live workers of one name fence each other in turns; a lone zombie is fenced once.
@@ -90,6 +92,7 @@ class ProcessorRunner:
         self._paused: set[tuple[str, int]] = set()
         self._uncommitted = 0  # records processed since the last commit
         self._last_commit_s = self._outside.monotonic_s()
+        self._commit_took_s = 0.0
 
     def run(self) -> None:
         """Run until ``stop``; blocks. Waits for a broker that is away, for ever.
@@ -260,7 +263,8 @@ class ProcessorRunner:
 
     def _round(self) -> None:
         """Consume, process, and commit when it is time."""
-        due_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
+        slow_s = min(COMMIT_SPACING * self._commit_took_s, COMMIT_SPACING_MAX_S)
+        due_s = self._last_commit_s + max(self._engine.commit_interval_ms / 1_000, slow_s)
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
         records, events = split_events(self._consumer.consume(self._batch_size.records, wait_s))
         reach("after_consume")
@@ -342,6 +346,7 @@ class ProcessorRunner:
                 changelog_records=len(changes),
             )
             self._board.update(last_commit_ms=now)
+            self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
 
     def _publish(self) -> None:
