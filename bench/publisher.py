@@ -1,5 +1,7 @@
 """What publishing costs: the calling thread's time per log_prediction, and rows per second of log_predictions.
 
+Also in an outage, with a spool: the calling thread's time while rows go to disk.
+
 python bench/publisher.py [--bootstrap-servers localhost:9092]; without the option it starts a local broker.
 """
 
@@ -76,6 +78,22 @@ def log_one_by_one(address: str, prefix: str, calls: int, every_us: float) -> st
     return f"{costs}   {calls / stats['records']:6.0f} rows a record"
 
 
+def log_in_an_outage(spool_dir: Path | None, calls: int, every_us: float) -> str:
+    """Nobody listens; without a spool, all rows find room in the buffer."""
+    publisher = Publisher("127.0.0.1:1", buffer_rows=2_000_000, spool_dir=spool_dir)
+
+    def log() -> None:
+        publisher.log_prediction(
+            model="fraud", model_version="3", task="binary", prediction=1, score=0.93, features=FEATURES, latency_ms=4.1
+        )
+
+    costs = call_costs(log, calls, every_us)
+    publisher.close(0)
+    stats = publisher.stats
+    assert (stats["spooled"] if spool_dir else stats["dropped"]) == calls, stats
+    return f"{costs}   {stats['spool_bytes'] / calls:6.0f} bytes a row on disk"
+
+
 def rows_per_second(address: str, prefix: str, batch: int, rows: int) -> str:
     rng = np.random.default_rng(1)
     scores = rng.random(batch)
@@ -116,6 +134,10 @@ def main() -> None:
             ("5,000 a second", arguments.calls // 10, 200),
         ):
             print(f"  {name:15}", log_one_by_one(address, prefix, calls, every_us))
+        for name, spooled in (("outage", False), ("outage, spool", True)):
+            with tempfile.TemporaryDirectory() as folder:
+                costs = log_in_an_outage(Path(folder) if spooled else None, arguments.calls // 10, 200)
+                print(f"  {name:15}", costs)
         print("log_predictions, 5 features")
         for batch in (32, 1_000):
             print(f"  {batch:5} a call    ", rows_per_second(address, prefix, batch, arguments.rows // batch * batch))

@@ -2,7 +2,6 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -49,16 +48,14 @@ class Publisher:
     unknown argument raises TypeError. Whether values keep to the contract beyond that is checked by the workers, which
     put bad rows into ``dead-letters``. Values are copied: what the caller changes later changes nothing.
 
-    Safe to use from many threads. A forked child (a gunicorn worker with ``preload``) gets a buffer, thread and
-    connection of its own; rows logged before the fork are sent by the parent alone. Nothing connects before the first
-    row, unless a spool is found. ``close``, a ``with`` block or the end of the process flush, each for a bounded time.
+    Safe to use from many threads. A forked child (a gunicorn worker with ``preload``) gets a buffer, thread, connection
+    and spool of its own; rows logged before the fork are sent by the parent alone. Nothing connects before the first
+    row or spool found. ``close``, a ``with`` block or the end of the process flush, each for a bounded time.
 
-    With ``spool_dir``, rows that Kafka has not taken within about a second go to disk, and from there to Kafka in their
-    order and before newer ones. What is on disk survives a crash of the process or the machine, which loses the rows of
-    about the last second; a crash between Kafka's answer and the deletion sends rows again, and workers count an id
-    once. The next publisher of the same folder and ``topic_prefix`` takes over what a dead or closed one left; each
-    cluster needs a folder of its own. When ``spool_max_bytes`` or the disk is full, the buffer fills, and
-    ``on_overflow`` says what happens to the newest rows.
+    With ``spool_dir``, rows that Kafka has not taken within about a second go to disk, and from there to Kafka in order
+    and before newer ones. A crash then loses rows of about the last second; one just after Kafka's answer sends rows
+    twice, and workers count an id once. The next publisher of the same folder and ``topic_prefix`` takes over what is
+    left; each cluster needs its own folder. When ``spool_max_bytes`` or the disk is full, the buffer fills next.
 
     Args:
         bootstrap_servers: where Kafka is, ``host:port`` with commas between; None takes it from ``config``, else
@@ -90,7 +87,7 @@ class Publisher:
         buffer_rows: int = 100_000,
         linger_ms: float = 100.0,
         batch_rows: int = 1_000,
-        spool_dir: str | PathLike[str] | None = None,
+        spool_dir: str | Path | None = None,
         spool_max_bytes: int = 1 << 30,
     ) -> None:
         cluster = cluster_of(bootstrap_servers, topic_prefix, config)
@@ -355,7 +352,7 @@ class Publisher:
         return self._sender.flush(timeout_s)
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Flush, then end thread and connection; rows that Kafka has not answered by then are counted as lost.
+        """Flush, then end thread and connection; what Kafka has not answered by then is on disk, or counted as lost.
 
         Args:
             timeout_s: how long to wait for Kafka.

@@ -1,6 +1,6 @@
 """Where encoded records go: to Kafka, or to disk until Kafka is there."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from pipeline.publishing.delivery import Delivery
@@ -51,10 +51,6 @@ class Outbox(Protocol):
         """What is wrong with the disk, for a person; None while it is well."""
 
     @property
-    def topics(self) -> Collection[str]:
-        """The topics whose partition counts must be known before more can be sent."""
-
-    @property
     def is_empty(self) -> bool:
         """Whether nothing waits here, in memory or on disk."""
 
@@ -98,7 +94,6 @@ class DirectOutbox:
     """
 
     trouble: str | None = None
-    topics: frozenset[str] = frozenset()
     is_empty = True
 
     def __init__(self, delivery: Delivery, release: Callable[[int], None]) -> None:

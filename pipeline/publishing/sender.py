@@ -309,7 +309,7 @@ class Sender:
         if entries:
             self._active_s = monotonic()
             self._send(entries, outbox)
-        self._learn_partitions(outbox)
+        self._learn_partitions()
         self._unpark(outbox)
         delivery.poll(0)
         outbox.tend()
@@ -329,9 +329,9 @@ class Sender:
         self.count_rejected(rows, why)
         self.buffer.release(rows)
 
-    def _learn_partitions(self, outbox: Outbox) -> None:
+    def _learn_partitions(self) -> None:
         recently_active = monotonic() - self._active_s <= _IDLE_AFTER_S
-        self._partitions.learn((*self._parked, *outbox.topics), refresh=recently_active)
+        self._partitions.learn(self._parked, refresh=recently_active)
         self._unreached.difference_update(self._partitions.known)
         if self._settings.spool_dir is not None:
             # On disk they wait as they are, and are placed when Kafka is there.

@@ -83,11 +83,6 @@ class SpooledOutbox:
         return SpoolCounts(self._spooled_rows, self._replayed_rows, self._adopted_rows, self._lost_rows, used)
 
     @property
-    def topics(self) -> set[str]:
-        """The topics whose partitions must be known before more can be sent."""
-        return {lane.stream.topic for lane in self._lanes.values() if lane.unsent or lane.pending}
-
-    @property
     def is_empty(self) -> bool:
         """Whether nothing waits here, in memory or on disk."""
         return self._file is None and not self._has_pending()
@@ -111,6 +106,8 @@ class SpooledOutbox:
     def tend(self) -> None:
         """Take in answers, replay, write what waits, delete what is answered."""
         self._take_answers()
+        waiting = [lane.stream.topic for lane in self._lanes.values() if lane.unsent or lane.pending]
+        self._partitions.learn(waiting, refresh=False)
         for lane in self._lanes.values():
             self._replay(lane)
             self._forward(lane)
@@ -206,14 +203,24 @@ class SpooledOutbox:
         if not lane.pending or lane.unsent or self._delivery.waiting_s() > AWAY_AFTER_S or monotonic() < lane.hold_s:
             return
         count = self._partitions.known.get(lane.stream.topic)
-        while lane.pending:
+        while lane.pending and count is not None:
             record = lane.pending[0]
-            if record.place.partitions != count or not self._delivery.offer(record):
+            if record.place.partitions != count:
+                self._place_first(lane, count)
+                continue
+            if not self._delivery.offer(record):
                 return
             lane.pending.popleft()
             lane.pending_bytes -= len(record.value)
             lane.flying_bytes += len(record.value)
             self._release(record.rows)
+
+    def _place_first(self, lane: Lane, count: int) -> None:
+        record = lane.pending.popleft()
+        placed = self._placed_anew(record, count)
+        lane.pending.extendleft(reversed(placed))
+        lane.pending_bytes += sum(len(new.value) for new in placed) - len(record.value)
+        self._release(record.rows - sum(new.rows for new in placed))  # those that had to be rejected
 
     def _replay(self, lane: Lane) -> None:
         """Send what is on disk, as far as it may be on its way at once."""
@@ -300,9 +307,8 @@ class SpooledOutbox:
         if not self._has_pending():
             self._returned_below_id = self._next_id if self._has_returned else self._returned_below_id
             self._has_returned = False
-        is_full = len(chosen) == 0
-        self.trouble = f"the spool is full: {self._file.size_bytes} of {self._max_bytes} bytes" if is_full else None
-        self._disk_from_s = monotonic() + _AFTER_FAULT_S if is_full else 0.0
+        used = f"{self._file.size_bytes} of {self._max_bytes} bytes"
+        self.trouble = None if chosen else f"the spool is full: {used}"
         return 0 < len(chosen) < len(waiting)
 
     @staticmethod
@@ -330,10 +336,11 @@ class SpooledOutbox:
                 if now_s >= self._scan_from_s and not self._has_pending():
                     self._scan_from_s = now_s + _SCAN_EVERY_S
                     self._adopt(self._folder.take_over())
-            elif not any(lane.unsent or lane.flying or lane.pending for lane in self._lanes.values()):
+            elif not any(lane.unsent or lane.flying for lane in self._lanes.values()):
                 # Needs no room on a full disk, as deleting from it would.
                 self._answered.clear()
-                file, self._file, self.trouble = self._file, None, None
+                self.trouble = self.trouble if self._has_pending() else None
+                file, self._file = self._file, None
                 file.remove()
             elif self._answered and now_s >= self._disk_from_s:
                 self._file.delete(self._answered)
