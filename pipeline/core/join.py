@@ -251,7 +251,7 @@ class JoinStore:
         """
         count = self._touched[0]
         self._touched[1 : 1 + count].sort()
-        rows = np.empty(count, join_rows.ROW)
+        rows = np.zeros(count, join_rows.ROW)  # not empty: what lies between the fields goes to the changelog too
         join_rows.take_touched(self._rows, self._touched, rows)
         return rows
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.join import MAX_KEPT_LABELS, NO_LABEL, Joined, JoinLimits, JoinStore, StoreFullError, Unmatched
+from pipeline.core.kernels.join_rows import ROW
 
 H, A = 10, 4
 NUMBER = 0
@@ -211,6 +212,22 @@ def test_only_what_changed_is_written_and_it_all_comes_back() -> None:
     assert store.label(4, 6) == [(0, 5, 6)]
     assert store.label(4, 6, key=2) == [(0, None, 6)]
     assert store.predict(4) == "duplicate"
+
+
+def test_the_changelog_gets_no_stray_memory() -> None:
+    """Between and behind a row's fields are bytes that nobody writes: they must not be what lay there before."""
+    used = sum(ROW[name].itemsize for name in ROW.names or ())
+    assert used < ROW.itemsize
+    for _ in range(20):
+        np.full(50 * ROW.itemsize, 255, np.uint8)  # freed at once: the next rows may lie here
+        store = Store()
+        for key in range(50):
+            store.predict(0, key=key)
+        written = store.store.take_changed()
+        fields = np.zeros(50, ROW)
+        for name in ROW.names or ():
+            fields[name] = written[name]
+        assert written.tobytes() == fields.tobytes()
 
 
 def test_a_part_can_be_forgotten_once_all_its_rows_are_past_use() -> None:

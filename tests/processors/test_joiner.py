@@ -1,0 +1,447 @@
+"""The joiner alone: what it sends, refuses, remembers and waits for."""
+
+import random
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from pipeline.core.codec import encode_columns
+from pipeline.core.events import FeatureColumn
+from pipeline.core.reference import ReferenceProfile, build_profile
+from pipeline.processors import joiner
+from tests.processors.joiner_bench import (
+    HORIZON,
+    START,
+    Bench,
+    S,
+    cells,
+    label,
+    prediction,
+    progress,
+    reasons,
+    snapshot,
+    total,
+    values,
+)
+from tests.processors.loop import Loop
+from tests.processors.traffic import make_traffic, put_log
+
+BOTH = {"predictions", "labels", "resources"}
+
+
+def test_a_prediction_and_its_label_are_counted_where_the_prediction_is() -> None:
+    bench = Bench()
+    bench.predict(1, 3)
+    first = cells(bench.flush())
+    assert {key: one["counts"] for key, one in first.items()} == {
+        ("1", "", 0): {"predictions": 1},
+        ("1", "", 2): {"predictions": 1},
+    }
+    bench.label(1, label="no")
+    second = cells(bench.flush())
+    assert second["1", "", 0]["counts"] == {"labelled": 1, "labels": 1}
+    assert second["1", "", 0]["confusion"] == [["no", "yes"], [1, 0, 1]]
+    assert second["1", "", 0]["offsets"] == {"labels": {"0": [0, 0]}}
+    assert cells(bench.flush()) == {}
+
+
+def test_rows_count_once_more_in_each_of_their_segments() -> None:
+    bench = Bench()
+    bench.predict(1, segments={"country": "DE", "tier": 1})
+    assert {segment for _, segment, _ in cells(bench.flush())} == {"", "country=DE", "tier=1"}
+
+
+def test_a_row_whose_window_is_final_goes_to_dead_letters() -> None:
+    """
+    ::
+
+        0                 20  22        25
+        P=================H             newest, the watermark is 23: P could have no label any more
+    """
+    bench = Bench()
+    bench.predict(25)
+    bench.predict(2, 3, 4)
+    outputs = bench.flush()
+    assert reasons(outputs) == [(1, "too_late")]
+    assert total(outputs, "predictions") == 3
+    assert total(outputs, "late") == 2
+
+
+def test_of_a_batch_only_its_late_rows_go() -> None:
+    bench = Bench()
+    rows = [prediction(second) for second in (0, 30, 1, 29)]
+    columns = {name: [row[name] for row in rows] for name in rows[0]} | {"task": "binary"}
+    bench.send("predictions", encode_columns(columns, 4), headers=[("layout", b"columns")])
+    outputs = bench.flush()
+    letters = values(outputs, "dead-letters")
+    assert [(letter["offset"], letter["row"], letter["reason"]) for letter in letters] == [(0, 2, "too_late")]
+    assert total(outputs, "predictions") == 3
+
+
+@pytest.mark.parametrize("topic", ["predictions", "labels", "resources"])
+def test_a_clock_a_year_ahead_closes_nobodys_windows(topic: str) -> None:
+    bench = Bench()
+    year = (365 * 86_400) + 3_600
+    events: dict[str, Any] = {
+        "predictions": prediction(year),
+        "labels": label(year),
+        "resources": {"host": "h", "timestamp_ms": START + year * S, "metrics": {"cpu": 1, "gpu": 2}},
+    }
+    bench.send(topic, events[topic])
+    bench.predict(1)
+    outputs = bench.flush()
+    assert [reason for _, reason in reasons(outputs)] == ["too_far_in_future"]
+    assert (progress(outputs) or {"predictions_ms": -2})["predictions_ms"] < 2
+    assert total(outputs, "predictions") == 1
+
+
+def test_readings_are_late_when_a_pane_has_closed() -> None:
+    """
+    ::
+
+        0        2        4        6
+        |--------|--------|---w        the watermark 4.5 has closed what ends at 4
+                       ^3.9  ^4.1      too late, in time
+    """
+    bench = Bench()
+    for second in (6.5, 3.9, 4.1):
+        reading = {"host": "h", "timestamp_ms": START + int(second * S), "metrics": {"cpu": second, "gpu": 1}}
+        bench.send("resources", reading)
+    outputs = bench.flush()
+    assert reasons(outputs) == [(1, "too_late")]
+    (record,) = [record for record in values(outputs, "partials") if record["kind"] == "hosts"]
+    assert sorted((start - START) // S for start, _ in record["cells"]) == [4, 6]
+
+
+def test_a_class_too_many_goes_to_dead_letters_and_spoils_no_other_model() -> None:
+    bench = Bench(joiner={"max_classes": 2})
+    for number, name in enumerate(["a", "b", "c"]):
+        bench.predict(1 + number / 10, model="junk", prediction=name)
+    bench.predict(2, prediction="fine")
+    bench.label(2, label="other")
+    bench.label(1, model="junk", label="d")
+    outputs = bench.flush()
+    assert sorted(reasons(outputs)) == [(1, "too_many"), (2, "too_many")]
+    assert total(outputs, "predictions") == 3
+    assert total(outputs, "labelled") == 1
+
+
+def test_segments_without_end_are_counted_together() -> None:
+    bench = Bench(joiner={"max_segment_values": 2})
+    for number in range(5):
+        bench.predict(1 + number / 10, segments={"user": number})
+    found = cells(bench.flush())
+    assert found["1", "user=(other)", 0]["counts"]["predictions"] == 3
+    assert {segment for _, segment, _ in found} == {"", "user=0", "user=1", "user=(other)"}
+    bench.crash()
+    bench.predict(1.7, segments={"user": 9})
+    assert ("1", "user=(other)", 0) in cells(bench.flush())
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_pane_by_pane_and_holds_with_the_slower_topic() -> None:
+    bench = Bench()
+    bench.predict(11)
+    assert (progress(bench.flush()) or {})["predictions_ms"] == 8
+    bench.label(7)
+    told = progress(bench.flush())
+    assert told is not None
+    assert (told["predictions_ms"], told["final_ms"]) == (8, 5)
+    bench.predict(11.5)
+    assert progress(bench.flush()) is None  # nothing has closed
+
+
+def test_a_quiet_topic_holds_windows_open_until_it_is_idle() -> None:
+    """Idle means read to its end *and* quiet; then time itself moves its watermark, pane by pane."""
+    bench = Bench()
+    bench.now = START + 30 * S
+    bench.flush()
+    bench.predict(1)
+    bench.flush()
+    bench.now += 4 * S
+    assert progress(bench.flush(BOTH)) is None  # at its end, but not quiet for long enough
+    bench.now += 60 * S
+    told = progress(bench.flush({"labels", "resources"}))
+    assert told is not None
+    assert told["predictions_ms"] == -2  # quiet, but it lags: nobody knows what is still to come
+    bench.now += S
+    told = progress(bench.flush(BOTH))
+    assert told is not None
+    # now 95, idle 5, lateness 2: 88
+    assert told["predictions_ms"] == told["resources_ms"] == told["final_ms"] == 88
+    bench.now += S // 2
+    assert progress(bench.flush(BOTH)) is None
+    bench.now += 2 * S
+    assert (progress(bench.flush(BOTH)) or {})["final_ms"] == 90
+
+
+def test_an_empty_partition_speaks_once_it_is_idle() -> None:
+    bench = Bench()
+    bench.now = START + 100 * S
+    assert progress(bench.flush(BOTH)) is None
+    bench.now += 5 * S
+    assert (progress(bench.flush(BOTH)) or {})["predictions_ms"] == 98
+
+
+@pytest.fixture
+def few_rows_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joiner, "STEP_ROWS", 1)
+
+
+@pytest.mark.usefixtures("few_rows_matter")
+def test_topics_are_read_in_step() -> None:
+    bench = Bench()
+    assert bench.task.paused(frozenset()) == frozenset()
+    bench.predict(100)
+    assert bench.task.paused(frozenset()) == {"predictions"}  # labels have not been read, and there are some
+    assert bench.task.paused(frozenset({"labels"})) == frozenset()  # there are none
+    bench.label(39)
+    assert bench.task.paused(frozenset()) == {"predictions"}
+    bench.label(41)
+    assert bench.task.paused(frozenset()) == frozenset()
+    bench.label(161)
+    assert bench.task.paused(frozenset()) == {"labels"}
+    assert bench.task.paused(frozenset({"predictions"})) == frozenset()
+
+
+@pytest.mark.usefixtures("few_rows_matter")
+def test_one_bad_clock_does_not_stop_a_topic() -> None:
+    """Within max_future a clock may be ahead; the other topic then seems to lag behind the newest event."""
+    bench = Bench(windows={"max_future": "1h"})
+    bench.label(*range(50, 60))
+    bench.predict(50, 51, 52, 50 + 3_000, 53, 54)
+    assert bench.task.paused(frozenset()) == frozenset()
+
+
+@pytest.mark.usefixtures("few_rows_matter")
+def test_a_restored_task_stays_in_step() -> None:
+    bench = Bench()
+    bench.predict(100)
+    bench.label(1)
+    bench.flush()
+    bench.crash()
+    bench.predict(100)
+    assert bench.task.paused(frozenset()) == {"predictions"}
+
+
+def test_a_few_rows_are_not_worth_a_pause() -> None:
+    """A pause drops what was fetched ahead: it only pays where it holds back many rows."""
+    bench = Bench()
+    bench.predict(*range(100, 200))
+    assert bench.task.paused(frozenset()) == frozenset()
+
+
+def test_labels_in_vain_are_counted_by_model_and_time_and_the_early_find_their_prediction() -> None:
+    bench = Bench()
+    bench.label(3, 5)
+    bench.predict(5)
+    first = bench.flush()
+    assert total(first, "labelled") == 1
+    bench.predict(60)
+    bench.label(60)
+    found = cells(bench.flush())
+    assert found["", "", 2]["counts"] == {"unmatched_labels": 1}
+
+
+def test_labels_that_one_id_cannot_keep_are_counted_at_once() -> None:
+    bench = Bench()
+    bench.send("labels", *[label(5 - number / 1_000, prediction_id="same") for number in range(500)])
+    outputs = bench.flush()
+    assert total(outputs, "unmatched_labels") == 500 - 64
+    bench.predict(5, prediction_id="same")
+    assert total(bench.flush(), "labelled") == 1
+
+
+# --- references ------------------------------------------------------------------------------------------------------
+
+
+def featured(count: int, first: int = 0, **more: Any) -> list[dict[str, Any]]:
+    rng = random.Random(first)
+    return [
+        prediction(1 + (first + number) / 1_000, features={"x": rng.gauss(0, 1), f"only-{number}": 1.0}, **more)
+        for number in range(count)
+    ]
+
+
+def learned(bench: Bench, steps: list[int], crash_after: int | None = None) -> list[bytes | None]:
+    """Send 60 rows in steps, commit after each; crash once before a commit, and read again what was not committed."""
+    rows, place, outputs = featured(60), 0, []
+    for number, step in enumerate(steps):
+        if number == crash_after:
+            bench.send("predictions", *rows[place : place + step])
+            bench.offsets["predictions"] -= len(rows[place : place + step])
+            bench.crash()
+        bench.send("predictions", *rows[place : place + step])
+        place += step
+        outputs += bench.flush()
+    return [record.value for record in outputs if record.topic == "references"]
+
+
+@pytest.mark.parametrize("steps", [[60], [1] * 60, [19, 1, 40], [19, 2, 39], [7] * 9, [30, 30]])
+@pytest.mark.parametrize("crash_after", [None, 0, 1])
+def test_the_reference_is_that_of_the_first_rows_however_they_are_read(
+    steps: list[int], crash_after: int | None
+) -> None:
+    expected = learned(Bench(), [20])
+    assert len(expected) == 1
+    assert learned(Bench(), steps, crash_after) == expected
+    profile = ReferenceProfile.from_json(orjson.loads(expected[0] or b""))
+    assert profile.rows == 20
+    assert set(profile.features) == {"x", *(f"only-{number}" for number in range(20))}
+
+
+def test_a_small_buffer_still_learns_from_the_first_rows() -> None:
+    small = {"max_buffered_feature_rows": 25}
+    assert learned(Bench(joiner=small), [60]) == learned(Bench(joiner=small), [10] * 6) == learned(Bench(), [20])
+
+
+def test_only_one_partition_learns() -> None:
+    bench = Bench(partition=1)
+    bench.send("predictions", *featured(60))
+    assert values(bench.flush(), "references") == []
+
+
+def test_a_version_that_changes_its_task_learns_once() -> None:
+    bench = Bench()
+    bench.send("predictions", *featured(30), *featured(30, first=40, task="regression", prediction=1.5))
+    assert len(values(bench.flush(), "references")) == 1
+
+
+def kinds(outputs: list[Any]) -> list[str]:
+    found = []
+    for record in values(outputs, "partials"):
+        has_bins = record["kind"] == "cells" and any("bins" in cell[4] for cell in record["cells"])
+        found.append("bins" if has_bins else record["kind"])
+    return found
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_rows_wait_for_their_reference_and_the_monitor_hears_of_it_first(crash: bool) -> None:  # noqa: FBT001 - two cases
+    bench = Bench()
+    bench.send("predictions", *featured(20))
+    first = bench.flush()
+    assert "bins" not in kinds(first)
+    assert "reference" not in kinds(first)
+    bench.teach(first)
+    if crash:
+        bench.crash()
+    bench.send("predictions", *featured(3, first=30))
+    second = bench.flush()
+    assert kinds(second)[:2] == ["reference", "bins"]
+    assert sum(one["bins"][1] for one in cells(second).values()) == 23
+    assert total(second, "predictions") == 3
+    bench.crash()
+    bench.send("predictions", *featured(3, first=40))
+    assert "reference" not in kinds(bench.flush())  # told once
+
+
+def given(model_version: str = "*") -> dict[Any, ReferenceProfile]:
+    column = {"x": FeatureColumn(np.linspace(-3, 3, 50))}
+    return {
+        ("m", model_version): build_profile(column, model="m", model_version="*", rows=50, bins=5, max_categories=3)
+    }
+
+
+def test_a_given_reference_needs_no_learning() -> None:
+    bench = Bench(references=given())
+    bench.send("predictions", *featured(30))
+    outputs = bench.flush()
+    assert kinds(outputs)[:2] == ["reference", "bins"]
+    assert values(outputs, "references") == []
+    assert bench.task.stats()["waiting_rows"] == 0
+
+
+def test_rows_beyond_the_buffer_are_told_as_unbinned() -> None:
+    bench = Bench(partition=1, joiner={"max_buffered_feature_rows": 25})
+    bench.send("predictions", *featured(60))
+    assert total(bench.flush(), "unbinned") == 35
+    assert bench.task.stats()["waiting_rows"] == 25
+
+
+def test_rows_whose_windows_are_final_fold_into_nothing() -> None:
+    """The reference comes long after its rows: their tumbling windows have ended, and nothing may reach the monitor.
+
+    ::
+
+        0    1 row ... 2                      the 2s window ends, long before the 8s window that began at 0
+        |----|----|----|----|  8s
+    """
+    bench = Bench(sizes=("2s", "8s"))
+    bench.send("predictions", *featured(19))
+    bench.flush()
+    bench.predict(7.5 + HORIZON / S)
+    bench.label(9.5 + HORIZON / S)  # final up to 7.5: the 2s window of the rows is over, the 8s window is not
+    bench.flush()
+    bench.send("predictions", *featured(1, first=25_500 - 1_000))
+    outputs = bench.flush()
+    assert len(values(outputs, "references")) == 1
+    bench.teach(outputs)
+    assert sum(one["bins"][1] for one in cells(bench.flush()).values() if "bins" in one) == 20
+    other = Bench(sizes=("2s", "8s"))
+    other.send("predictions", *featured(19))
+    other.flush()
+    other.predict(12 + HORIZON / S)
+    other.label(12 + HORIZON / S)  # final up to 10: both are over
+    other.flush()
+    other.send("predictions", *featured(1, first=30_000))
+    outputs = other.flush()
+    other.teach(outputs)
+    assert sum(one["bins"][1] for one in cells(other.flush()).values() if "bins" in one) == 1
+
+
+def test_a_foreign_record_among_the_references_is_passed_over() -> None:
+    bench = Bench()
+    bench.joiner.on_table("references", b"x", b"{}")
+    bench.joiner.on_table("references", b"x", None)
+    assert bench.task.stats()["unreadable_references"] == 1
+
+
+# --- what is remembered ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_changelog_restores_the_live_state_at_every_commit(seed: int) -> None:
+    rng = random.Random(seed)
+    predictions, labels = make_traffic(rng, 400, ("fraud", "price", "tags"))
+    loop = Loop(Bench().config)
+    put_log(loop, "predictions", 0, predictions[0], rng)
+    put_log(loop, "labels", 0, labels[0], rng)
+    now_ms = START + 3_600 * S
+    for _ in range(60):
+        for topic in ("predictions", "labels"):
+            loop.read("joiner", 0, topic, rng.randrange(12), now_ms)
+        if rng.random() < 0.5:
+            loop.commit("joiner", 0, now_ms)
+            live = loop.tasks["joiner", 0]
+            loop.restart("joiner", 0)
+            restored: Any = loop.tasks["joiner", 0]
+            restored._begin(now_ms)
+            assert snapshot(restored) == snapshot(live)  # type: ignore[arg-type]  # both are the joiner's
+            if rng.random() < 0.6:
+                loop.tasks["joiner", 0] = live
+
+
+def test_records_of_the_changelog_fit_whatever_the_rows_hold() -> None:
+    bench = Bench(joiner={"max_segment_values": 10_000})
+    wide = "\U0001f600" * 120
+    rows = [
+        prediction(
+            1 + number / 10_000,
+            model=wide + str(number % 3),
+            prediction=f"{wide}{number}",
+            segments={f"{wide}{name}": f"{wide}{number}" for name in range(8)},
+            features={f"{wide}{name}": "\x01" * 1_000 for name in range(60)},
+        )
+        for number in range(120)
+    ]
+    bench.send("predictions", *rows)
+    bench.send("predictions", *[prediction(2 + number / 100_000) for number in range(20_000)])
+    outputs = bench.flush()
+    assert max(len(value or b"") for value in bench.log.values()) < 800_000
+    assert max(len(record.value or b"") for record in outputs) < 800_000
+    bench.crash()
+    bench.flush()
