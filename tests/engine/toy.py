@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.config import Config
 from pipeline.core.events import Flush, OutputRecord, RecordBatch
+from pipeline.engine import state_cache
 from pipeline.engine.failpoints import ENVIRONMENT, arm_from_environment
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
@@ -239,6 +240,7 @@ def main() -> None:
     servers, prefix, name, *engine = sys.argv[1:]
     config = config_for(servers, prefix, name, **dict(pair.split("=") for pair in engine))
     arm_from_environment()
+    state_cache.EVERY_S = 0.0
     runner = ProcessorRunner(Toy(), config)
     signal.signal(signal.SIGTERM, lambda *_: runner.stop())
     thread = threading.Thread(target=runner.run)
