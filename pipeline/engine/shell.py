@@ -38,6 +38,9 @@ from pipeline.processors.processor import PartitionTask, Processor
 COMMIT_SPACING, COMMIT_SPACING_MAX_S = 8, 2.0
 POLL_S = 0.1  # the longest wait in one round: how soon a stop is noticed
 REJOIN_PAUSE_S = 1.0
+# How long the ends that were seen are believed. A worker that stood still has not seen what came meanwhile: taking such
+# a topic for quiet would let the clock close windows over records that lie there unread.
+END_HOLDS_S = 1.0
 # Two live workers of one name fence each other in turns; a lone zombie is fenced once.
 FENCED_LIMIT, FENCED_WITHIN_S = 3, 60.0
 
@@ -91,7 +94,7 @@ class ProcessorRunner:
         self._at_end: dict[int, frozenset[str]] = {}
         self._paused: set[tuple[str, int]] = set()
         self._uncommitted = 0  # records processed since the last commit
-        self._last_commit_s = self._outside.monotonic_s()
+        self._last_commit_s = self._last_round_s = self._outside.monotonic_s()
         self._commit_took_s = 0.0
 
     def run(self) -> None:
@@ -266,6 +269,9 @@ class ProcessorRunner:
         slow_s = min(COMMIT_SPACING * self._commit_took_s, COMMIT_SPACING_MAX_S)
         due_s = self._last_commit_s + max(self._engine.commit_interval_ms / 1_000, slow_s)
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
+        if not self._is_awake():
+            self._doubt_ends()
+        self._last_round_s = self._outside.monotonic_s()
         records, events = split_events(self._consumer.consume(self._batch_size.records, wait_s))
         reach("after_consume")
         if self._restored:
@@ -309,6 +315,16 @@ class ProcessorRunner:
                 raise failure
             self._board.note(failure, "librdkafka tries again")
 
+    def _is_awake(self) -> bool:
+        return self._outside.monotonic_s() - self._last_round_s <= END_HOLDS_S
+
+    def _doubt_ends(self) -> None:
+        """Forget which topics are read to their end, and have librdkafka say so again: it does after a resume."""
+        places = [TopicPartition(self._prefix + topic, p) for p, topics in self._at_end.items() for topic in topics]
+        self._at_end = dict.fromkeys(self._tasks, frozenset())
+        self._consumer.pause(places)
+        self._consumer.resume(places)
+
     def _apply_back_pressure(self) -> None:
         """Pause and resume as the tasks ask. librdkafka drops what it had fetched ahead, so this should be rare."""
         wanted = {
@@ -329,7 +345,8 @@ class ProcessorRunner:
         """Write what the tasks hand over and the offsets in one transaction, if there is anything to write."""
         self._last_commit_s = self._outside.monotonic_s()
         now = self._clock()
-        flushes: dict[int, Flush] = {p: task.flush(now, self._at_end[p]) for p, task in self._tasks.items()}
+        ends = self._at_end if self._is_awake() else dict.fromkeys(self._tasks, frozenset[str]())
+        flushes: dict[int, Flush] = {p: task.flush(now, ends[p]) for p, task in self._tasks.items()}
         outputs = [record for flush in flushes.values() for record in flush.outputs]
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
         marks = self._cache.marks(last=last) if self._cache else {}

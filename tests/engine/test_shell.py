@@ -1,7 +1,9 @@
 """The shell around a processor: start, stop, back-pressure, tables, and what it refuses."""
 
+import itertools
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import StartupError
+from pipeline.core.events import Flush
 from tests.conftest import Eventually
+from tests.engine.conftest import Arm
 from tests.engine.toy import INPUTS, KEYS, Bench, Toy, ToyTask, config_for, running
 
 
@@ -98,6 +102,32 @@ def test_back_pressure_holds_a_topic(bench: Bench, eventually: Eventually) -> No
             task.pause = frozenset()
         eventually(bench.complete)
     bench.check()
+
+
+def test_after_standing_still_the_ends_are_seen_anew(bench: Bench, eventually: Eventually, armed: Arm) -> None:
+    """Whoever took the old ends for true would let the clock close windows over what has come meanwhile."""
+    flushes: list[tuple[float, frozenset[str]]] = []
+
+    class Watching(ToyTask):
+        def flush(self, now_ms: int, at_end: frozenset[str]) -> Flush:
+            flushes.append((time.monotonic(), at_end))
+            return super().flush(now_ms, at_end)
+
+    class Watched(Toy):
+        def task(self, partition: int, partitions: Mapping[str, int]) -> ToyTask:
+            return Watching()
+
+    bench.create(partitions=1)
+    with running(config_for(bench.servers, bench.prefix), Watched()) as run:
+        eventually(lambda: len(run.status.at_end) == 2)
+        before = len(flushes)
+        armed("after_consume=sleep:1.5@1")
+        eventually(lambda: len(flushes) > before + 3)
+        gaps = [late - early for (early, _), (late, _) in itertools.pairwise(flushes)]
+        first_after = flushes[gaps.index(max(gaps)) + 1]
+        assert max(gaps) > 1.4
+        assert first_after[1] == frozenset()
+        eventually(lambda: flushes[-1][1] == set(INPUTS))
 
 
 def test_tables_are_read_whole_before_and_beside_the_inputs(bench: Bench, eventually: Eventually) -> None:
