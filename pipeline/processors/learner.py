@@ -3,6 +3,9 @@
 On ``LEARNING_PARTITION`` the first rows of a model version make its reference: ids are hashed, so they are a fair
 sample. It goes to the references topic, from where every worker takes it in. Everywhere, rows wait until then, and the
 monitor is told the profile before the first bins that were folded against it.
+
+A row that waits counts as ``unbinned`` until it is in its bins. So every window says how many of its rows drift leaves
+out, whenever it is published and whatever becomes of them: a reference may come when their windows are final.
 """
 
 from collections.abc import Iterator
@@ -51,12 +54,10 @@ class Learner:
             code = int(group[in_kept[0]])
             columns = {name: select_rows(column, in_table) for name, column in table.columns.items()}
             state.waiting.add(code, rows.timestamp_ms[place], segment_set[in_kept], columns)
+            cells = state.cells(group[in_kept], segment_set[in_kept], rows.timestamp_ms[place])
+            self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": None}), cells)
             self._learn(code)
-        for part in state.waiting.make_room(self._learned_from()):
-            left = self._open_part(part)
-            if len(left):
-                cells = state.cells(np.full(len(left), left.group, np.int32), left.segment_set, left.timestamp_ms)
-                self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": None}), cells)
+        list(state.waiting.make_room(self._learned_from()))  # what goes stays unbinned
 
     def outputs(self) -> Iterator[OutputRecord]:
         """Learned references, and what the monitor must know before the bins; folds rows whose reference has come."""
@@ -108,6 +109,8 @@ class Learner:
                 continue
             rows = part.as_predictions(names)
             cells = state.cells(np.full(len(part), code, np.int32), part.segment_set, part.timestamp_ms)
+            no_more = np.full(len(part), -1, np.int64)
+            self._pending.absorb(COUNTS, fold_counts(cells, {"unbinned": no_more}), cells)
             for family in FAMILIES:
                 if family.needs_reference and family.fold_predictions is not None:
                     self._pending.absorb(family.name, family.fold_predictions(rows, cells, self._references), cells)

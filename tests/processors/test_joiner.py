@@ -355,11 +355,29 @@ def test_a_given_reference_needs_no_learning() -> None:
     assert bench.task.stats()["waiting_rows"] == 0
 
 
-def test_rows_beyond_the_buffer_are_told_as_unbinned() -> None:
-    bench = Bench(partition=1, joiner={"max_buffered_feature_rows": 25})
+@pytest.mark.parametrize("crash", [False, True])
+def test_rows_are_told_as_unbinned_until_they_are_in_their_bins(*, crash: bool) -> None:
+    bench = Bench()
+    bench.send("predictions", *featured(22))
+    first = bench.flush()
+    assert total(first, "unbinned") == 22
+    bench.teach(first)
+    if crash:
+        bench.crash()
+    bench.send("predictions", *featured(3, first=30))
+    second = bench.flush()
+    assert sum(one["bins"][1] for one in cells(second).values()) == 25
+    assert total(second, "unbinned") == -22
+
+
+def test_rows_beyond_the_buffer_stay_unbinned() -> None:
+    bench = Bench(joiner={"max_buffered_feature_rows": 25})
     bench.send("predictions", *featured(60))
-    assert total(bench.flush(), "unbinned") == 35
+    first = bench.flush()
+    assert total(first, "unbinned") == 60
     assert bench.task.stats()["waiting_rows"] == 25
+    bench.teach(first)
+    assert total(bench.flush(), "unbinned") == -25
 
 
 def test_rows_whose_windows_are_final_fold_into_nothing() -> None:
@@ -380,7 +398,9 @@ def test_rows_whose_windows_are_final_fold_into_nothing() -> None:
     outputs = bench.flush()
     assert len(values(outputs, "references")) == 1
     bench.teach(outputs)
-    assert sum(one["bins"][1] for one in cells(bench.flush()).values() if "bins" in one) == 20
+    last = bench.flush()
+    assert sum(one["bins"][1] for one in cells(last).values() if "bins" in one) == 20
+    assert total(last, "unbinned") == -20
     other = Bench(sizes=("2s", "8s"))
     other.send("predictions", *featured(19))
     other.flush()
@@ -390,7 +410,9 @@ def test_rows_whose_windows_are_final_fold_into_nothing() -> None:
     other.send("predictions", *featured(1, first=30_000))
     outputs = other.flush()
     other.teach(outputs)
-    assert sum(one["bins"][1] for one in cells(other.flush()).values() if "bins" in one) == 1
+    last = other.flush()
+    assert sum(one["bins"][1] for one in cells(last).values() if "bins" in one) == 1
+    assert total(last, "unbinned") == -1  # the others' windows are final without them, and say so
 
 
 def test_a_foreign_record_among_the_references_is_passed_over() -> None:
