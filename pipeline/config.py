@@ -2,37 +2,29 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pipeline.core.durations import parse_duration_ms
+from pipeline.config_section import (
+    Conflict,
+    DurationMs,
+    Environment,
+    Number,
+    Section,
+    Window,
+    duration_of,
+    tell_all,
+    windows_of,
+)
 from pipeline.core.errors import ConfigError, ConfigFault
-from pipeline.core.window import WindowSize, parse_window
+from pipeline.core.window import WindowSize, pane_ms
 
 DEFAULT_PATH = Path("driftline.toml")
 ENV_PREFIX = "DRIFTLINE_"
-
-
-def _duration(value: object) -> object:
-    return parse_duration_ms(value) if isinstance(value, str) else value
-
-
-def _window(value: object) -> object:
-    return parse_window(value) if isinstance(value, str) else value
-
-
-DurationMs = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
-Window = Annotated[WindowSize, BeforeValidator(_window)]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are faults, values never change after loading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class KafkaConfig(Section):
@@ -45,15 +37,21 @@ class KafkaConfig(Section):
     partitions: int = Field(4, ge=1, le=10_000)
     replication_factor: int = Field(1, ge=1, le=100)
 
-    @model_validator(mode="after")
-    def _properties_are_librdkafkas(self) -> "KafkaConfig":
-        for name in self.model_extra or {}:
+    @classmethod
+    def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Keys that are neither ours nor librdkafka's, and properties that are not to be set."""
+        for name in raw:
             # Every librdkafka property that makes sense here has a dot in its name, so a typo of ours stands out.
-            if "." not in name:
-                raise ValueError(f"unknown key {name!r}: neither a key of [kafka] nor a librdkafka property")
+            if name not in cls.model_fields and "." not in name:
+                problem = "neither a key of [kafka] nor a librdkafka property"
+                yield Conflict((name,), problem, "remove it or correct its spelling")
             if name in RESERVED_PROPERTIES:
-                raise ValueError(f"{name!r} is set by Driftline itself and cannot be passed through")
-        return self
+                yield Conflict((name,), "is set by Driftline itself and cannot be passed through", "remove it")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What is shown of it: properties may hold secrets."""
+        for name, value in super().__repr_args__():
+            yield name, value if name in type(self).model_fields else "..."
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -88,11 +86,19 @@ class WindowsConfig(Section):
     max_future: DurationMs = 60_000
     revision_step: float = Field(0.05, gt=0, le=1)
 
-    @model_validator(mode="after")
-    def _horizon_covers_lateness(self) -> "WindowsConfig":
-        if self.label_horizon < self.allowed_lateness:
-            raise ValueError("label_horizon must be at least allowed_lateness")
-        return self
+    @classmethod
+    def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Horizons shorter than the lateness, windows with tiny common panes."""
+        horizon = duration_of(raw, "label_horizon", cls.model_fields["label_horizon"].default)
+        lateness = duration_of(raw, "allowed_lateness", cls.model_fields["allowed_lateness"].default)
+        if horizon is not None and lateness is not None and 0 < horizon < lateness:
+            yield Conflict(("label_horizon",), "must be at least allowed_lateness", "give a larger value")
+        sizes = windows_of(raw, "sizes", ())
+        if sizes:
+            try:
+                pane_ms(sizes)
+            except ValueError as error:
+                yield Conflict(("sizes",), str(error), 'for instance ["1m", "1h/5m"]')
 
 
 class EngineConfig(Section):
@@ -104,6 +110,13 @@ class EngineConfig(Section):
     transaction_timeout: DurationMs = 10_000
     session_timeout: DurationMs = 10_000
     max_retries: int = Field(10, ge=0)
+    watchdog: DurationMs = 60_000
+
+    @model_validator(mode="after")
+    def _watchdog_outlasts_commits(self) -> "EngineConfig":
+        if self.watchdog < 2 * self.commit_interval_ms:
+            raise ValueError("watchdog must be at least twice commit_interval_ms: it waits for commits")
+        return self
 
 
 class JoinerConfig(Section):
@@ -142,13 +155,14 @@ class RuleConfig(Section):
     segment: str = ""
     host: str = "*"
     metric: str = Field(
-        pattern=r"^(host|quality|estimated|latency_ms|throughput_per_s|label_coverage|counts|drift|drift_summary|data_quality)(\..+)?$"
+        pattern=r"^(throughput_per_s|label_coverage|"
+        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality)\..+)$"
     )
     window: Window | None = None
-    above: float | None = None
-    below: float | None = None
-    change_from_reference: float | None = None
-    change_from_baseline: float | None = None
+    above: Number | None = None
+    below: Number | None = None
+    change_from_reference: Number | None = None
+    change_from_baseline: Number | None = None
     baseline_windows: int = Field(5, ge=1, le=1_000)
     for_: int = Field(1, ge=1, le=1_000, alias="for")
     resolve_after: int = Field(1, ge=1, le=1_000)
@@ -159,14 +173,15 @@ class RuleConfig(Section):
     retrain: bool = False
     retrain_cooldown: DurationMs = 3_600_000
 
-    @model_validator(mode="after")
-    def _exactly_one_condition(self) -> "RuleConfig":
-        given = [self.above, self.below, self.change_from_reference, self.change_from_baseline]
-        if sum(value is not None for value in given) != 1:
-            raise ValueError("give exactly one of above, below, change_from_reference, change_from_baseline")
-        if self.retrain and self.metric.startswith("host"):
-            raise ValueError("a host rule cannot retrain a model: drop retrain or watch a model's metric")
-        return self
+    @classmethod
+    def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
+        """No condition or several, a host's metric that would retrain a model."""
+        conditions = ("above", "below", "change_from_reference", "change_from_baseline")
+        if sum(raw.get(name) is not None for name in conditions) != 1:
+            problem = "give exactly one of above, below, change_from_reference, change_from_baseline"
+            yield Conflict((), problem, "for instance below = 0.85")
+        if raw.get("retrain") and str(raw.get("metric", "")).startswith("host"):
+            yield Conflict((), "a host rule cannot retrain a model", "drop retrain or watch a model's metric")
 
 
 class WorkerConfig(Section):
@@ -194,7 +209,7 @@ class HostAgentConfig(Section):
 class WebhookConfig(Section):
     """A URL that gets each alert or trigger as a JSON POST; headers may hold secrets and are never logged."""
 
-    url: str = Field(pattern=r"^https?://[^/\s]+")
+    url: str = Field(pattern=r"^https?://[^/\s]+", repr=False)
     events: tuple[Literal["alerts", "retrain-triggers"], ...] = ("alerts", "retrain-triggers")
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     timeout: DurationMs = 10_000
@@ -231,32 +246,58 @@ class Config(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base class fixes this signature
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class fixes this signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class fixes this signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, which arrives as the initial values."""
-        return env_settings, init_settings
+        return Environment(settings_cls), init_settings
 
-    @field_validator("rules")
     @classmethod
-    def _rule_names_are_unique(cls, rules: tuple[RuleConfig, ...]) -> tuple[RuleConfig, ...]:
-        names = [rule.name for rule in rules]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"rule names must be unique; given more than once: {', '.join(doubled)}")
-        return rules
+    def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Faults between sections.
 
-    @model_validator(mode="after")
-    def _rules_name_known_windows(self) -> "Config":
-        sizes = set(self.windows.sizes)
-        for rule in self.rules:
-            if rule.window is not None and rule.window not in sizes:
-                known = ", ".join(str(size) for size in self.windows.sizes)
-                raise ValueError(f"rule {rule.name!r} asks for window {rule.window}, windows.sizes has {known}")
-        return self
+        Args:
+            raw: the sections as they came: any may be missing or wrong.
+        """
+        rules = [rule for rule in _rows(raw.get("rules")) if isinstance(rule, Mapping)]
+        names = [rule.get("name") for rule in rules]
+        for place, name in enumerate(names):
+            if name is not None and name in names[:place]:
+                yield Conflict(("rules", place, "name"), f"{name!r} names another rule already", "give it another name")
+        windows = raw.get("windows", {})
+        sizes = windows_of(windows, "sizes", WindowsConfig().sizes) if isinstance(windows, Mapping) else None
+        for place, rule in enumerate(rules if sizes else ()):
+            wanted = windows_of({"one": [rule["window"]]}, "one", ()) if rule.get("window") is not None else None
+            if wanted and sizes and wanted[0] not in sizes:
+                known = ", ".join(map(str, sizes))
+                problem = f"{wanted[0]} is not among windows.sizes, which has {known}"
+                yield Conflict(("rules", place, "window"), problem, "add it there or choose one of those")
+        learn = _number_in(raw, "reference", "learn_rows", ReferenceConfig().learn_rows)
+        kept = _number_in(raw, "joiner", "max_buffered_feature_rows", JoinerConfig().max_buffered_feature_rows)
+        if learn is not None and kept is not None and learn > kept:
+            problem = f"{learn} rows are never there at once: joiner.max_buffered_feature_rows is {kept}"
+            yield Conflict(("reference", "learn_rows"), problem, "lower it or raise the other")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_conflicts(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        validated: Self = tell_all(cls.__name__, raw, handler, cls.conflicts)
+        return validated
+
+
+def _rows(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _number_in(raw: Mapping[str, Any], section: str, key: str, default: int) -> int | None:
+    table = raw.get(section, {})
+    try:
+        return int(table.get(key, default)) if isinstance(table, Mapping) else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -300,11 +341,18 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
 def _unknown_variables() -> list[ConfigFault]:
     """Settings in the environment that no section knows: a typo must not be silently ignored."""
     faults = []
+    known = sorted(Config.model_fields)
     for name in sorted(os.environ):
-        section = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and "__" in name and section not in Config.model_fields:
-            known = ", ".join(sorted(Config.model_fields))
-            faults.append(ConfigFault(name, f"there is no section {section!r}", f"sections are {known}"))
+        rest = name.removeprefix(ENV_PREFIX).lower()
+        section = rest.split("__")[0]
+        if not name.startswith(ENV_PREFIX) or section in known:
+            continue
+        if "__" in rest:
+            faults.append(ConfigFault(name, f"there is no section {section!r}", f"sections are {', '.join(known)}"))
+        meant = [one for one in known if rest.startswith(f"{one}_")]
+        if "__" not in rest and meant:
+            right = f"{ENV_PREFIX}{meant[-1].upper()}__{rest.removeprefix(meant[-1] + '_').upper()}"
+            faults.append(ConfigFault(name, "is no setting", f"two underscores follow the section: {right}"))
     return faults
 
 
@@ -315,6 +363,9 @@ _MENDS = {
     "greater_than_equal": "give a larger value",
     "less_than_equal": "give a smaller value",
     "string_pattern_mismatch": "write it in the form the pattern shows",
+    "tuple_type": 'give a list; in a variable as JSON, such as ["1m"]',
+    "model_type": "give a table; in a variable as JSON",
+    "finite_number": "give a number that is finite",
 }
 
 
@@ -322,11 +373,11 @@ def _fault(item: Any) -> ConfigFault:
     place = ""
     for part in item["loc"]:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
-    loc = item["loc"]
-    variable = ENV_PREFIX + "__".join(str(part) for part in loc).upper()
-    if variable in os.environ:
-        place = f"{place} ({variable})"
-    problem = str(item["msg"]).removeprefix("Value error, ")
-    return ConfigFault(
-        place or "configuration", problem, _MENDS.get(item["type"], "see the README's configuration table")
-    )
+    keys = [str(part) for part in item["loc"] if not isinstance(part, int)]
+    for length in range(len(keys), 0, -1):
+        variable = ENV_PREFIX + "__".join(keys[:length]).upper()
+        if variable in os.environ:
+            place = f"{place} ({variable})"
+            break
+    mend = item.get("ctx", {}).get("mend") or _MENDS.get(item["type"], "see the README's configuration table")
+    return ConfigFault(place or "configuration", str(item["msg"]), mend)
