@@ -66,7 +66,7 @@ class Progress(threading.Thread):
                 if tick % _ASK_OWNERS_EVERY == 0:
                     self._note_owners()
             except KafkaException:
-                pass  # the broker is away; what waits goes on waiting
+                self._note_outage()
             tick += 1
         self._consumer.close()
 
@@ -118,6 +118,13 @@ class Progress(threading.Thread):
             if at >= end or not seen.commits_s:
                 seen.waiting_since_s = None
             elif seen.waiting_since_s is None:
+                seen.waiting_since_s = now_s
+
+    def _note_outage(self) -> None:
+        """The broker is away: nothing arrives in its log, and yet everybody waits."""
+        now_s = time.monotonic()
+        for seen in self._seen:
+            if seen.commits_s and seen.waiting_since_s is None:
                 seen.waiting_since_s = now_s
 
     def _note_owners(self) -> None:

@@ -41,8 +41,7 @@ def kill_publishers(here: Round) -> None:
         now_ms += 2 * _STEP_MS  # rows that were sent and never acknowledged may be newer
         here.tries += 1
     here.sender.send(closing(now_ms))
-    here.sender.start()
-    here.sender.close()
+    here.sender.flush()
     here.progress.start()
     log = read_log(here.config)
     sent = Counter(

@@ -182,6 +182,10 @@ class Sender(threading.Thread):
         self._close.set()
         self.join()
 
+    def flush(self) -> None:
+        """Wait until the broker has everything; only while the thread does not run."""
+        self._producer.flush()
+
 
 def _json(event: dict[str, Any]) -> bytes:
     return json.dumps(event).encode()
