@@ -112,12 +112,6 @@ class EngineConfig(Section):
     max_retries: int = Field(10, ge=0)
     watchdog: DurationMs = 60_000
 
-    @model_validator(mode="after")
-    def _watchdog_outlasts_commits(self) -> "EngineConfig":
-        if self.watchdog < 2 * self.commit_interval_ms:
-            raise ValueError("watchdog must be at least twice commit_interval_ms: it waits for commits")
-        return self
-
 
 class JoinerConfig(Section):
     """Limits of the joiner's state, a partition."""

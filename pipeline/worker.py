@@ -34,6 +34,7 @@ from pipeline.reactions.app import ReactionApp
 from pipeline.reactions.metrics import Metrics
 from pipeline.worker_host import Failure, Gate, ProcessorHost
 from pipeline.worker_page import Page
+from pipeline.worker_watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +128,9 @@ def _make(config: Config) -> Worker:
         made.conf.Worker = _FaustProcess  # type: ignore[assignment] # a setting that holds a class
         metrics_export.register(made, config, metrics)
         closing.closers += [webhook.close for webhook in notify.register(made, config, metrics)]
-    page = Page(config.worker, metrics.registry, host.statuses, made.status if made else None)
-    services = (page, Gate(config, failure), host, closing)
+    watch = Watch(config, host, failure)
+    page = Page(config.worker, metrics.registry, host.statuses, made.status if made else None, watch.complaints)
+    services = (page, watch, Gate(config, failure), host, closing)
     if made:
         made.hosted = services
     _current = Worker(config, page, services, failure, made)

@@ -154,6 +154,18 @@ class ProcessorHost(Service):
             if thread.is_alive():
                 logger.error("%s did not stop in %.0f s; what it did not commit is read again", name, STOP_TIMEOUT_S)
 
+    def runners(self) -> Mapping[str, ProcessorRunner]:
+        """The runners by name, as far as they are made; from any thread."""
+        return dict(self._runners)
+
+    def thread_id(self, name: str) -> int | None:
+        """The thread that a processor runs in.
+
+        Args:
+            name: the processor's name.
+        """
+        return self._threads[name].ident
+
     def statuses(self) -> Iterable[RunnerStatus]:
         """The latest snapshot of each processor, from any thread."""
         return [

@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -50,6 +50,11 @@ class ProcessorCollector(Collector):
             "When the processor last committed, Unix time; absent before its first commit.",
             labels=["processor"],
         )
+        restored = GaugeMetricFamily(
+            "driftline_processor_restored_ratio",
+            "How much of the state is restored: below 1 while a restore is under way.",
+            labels=["processor"],
+        )
         counters = {
             name: CounterMetricFamily(f"driftline_processor_{name}", meaning, labels=["processor"])
             for name, meaning in _COUNTERS.items()
@@ -61,7 +66,9 @@ class ProcessorCollector(Collector):
                 last_commit.add_metric([status.processor], status.last_commit_ms / 1000)
             for name, counter in counters.items():
                 counter.add_metric([status.processor], _count(status, name))
+            restored.add_metric([status.processor], status.restore.share if status.restore else 1.0)
         yield lag
+        yield restored
         yield last_commit
         yield from counters.values()
 
@@ -90,6 +97,7 @@ class Page(Service):
         registry: the metrics; the processors' are added.
         statuses: gives the processors' latest snapshots.
         reactions: gives what the reaction plane is doing; None where the worker has no such role.
+        complaints: gives what else is not as it should be.
     """
 
     logger = SERVICE_LOGGER
@@ -100,11 +108,13 @@ class Page(Service):
         registry: CollectorRegistry,
         statuses: Statuses,
         reactions: Callable[[], dict[str, Any]] | None,
+        complaints: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._config = config
         self._registry = registry
         self._statuses = statuses
         self._reactions = reactions
+        self._complaints = complaints
         self._socket: socket.socket | None = None
         self._runner: web.AppRunner | None = None
         registry.register(ProcessorCollector(statuses))
@@ -163,9 +173,10 @@ class Page(Service):
             told["reactions"] = self._reactions()
             # A rebalance is everyday life; a start is not over before the first one is.
             parts.append("running" if told["reactions"]["state"] == "rebalancing" else told["reactions"]["state"])
-        healthy = all(part == "running" for part in parts)
-        status = "ok" if healthy else "failed" if "failed" in parts else "starting"
-        return healthy, {"status": status, **told}
+        reasons = list(self._complaints())
+        is_running = all(part == "running" for part in parts)
+        status = "failed" if "failed" in parts else "starting" if not is_running else "waiting" if reasons else "ok"
+        return status == "ok", {"status": status, "reasons": reasons, **told}
 
     async def _health(self, _request: web.Request) -> web.Response:
         healthy, told = self.health()
@@ -180,7 +191,7 @@ def _shown(status: RunnerStatus) -> dict[str, Any]:
     """A snapshot as JSON; mappings may be of any kind inside."""
     told = {name.name: getattr(status, name.name) for name in dataclasses.fields(status)}
     told["counters"] = dataclasses.asdict(status.counters)
-    told["lag"] = dict(status.lag)
+    told["lag"], told["positions"] = dict(status.lag), dict(status.positions)
     told["tasks"] = {partition: dict(figures) for partition, figures in status.tasks.items()}
     return told
 

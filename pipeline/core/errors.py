@@ -5,7 +5,9 @@ DriftlineError
 ├── BadEventError      a row that cannot be read: goes to dead-letters, the rows beside it count
 ├── RetriableError     the broker or a peer is away: try again, with a limit
 ├── FencedError        another worker took over: drop the state and rejoin
-└── StartupError       the environment cannot serve (port taken, no Java, wrong partition counts): exit 1
+├── StartupError       the environment cannot serve (port taken, no Java, wrong partition counts): exit 1
+├── StuckError         a processor gets nowhere although it could: exit 1
+└── LimitError         a limit of the configuration is reached and going on would do harm: exit 1
 """
 
 from collections.abc import Sequence
@@ -66,3 +68,11 @@ class FencedError(DriftlineError):
 
 class StartupError(DriftlineError):
     """The environment cannot serve; the message names the mend."""
+
+
+class StuckError(DriftlineError):
+    """A processor gets nowhere although it could; the message is a diagnosis."""
+
+
+class LimitError(DriftlineError):
+    """A limit of the configuration is reached, and going on would do harm; the message names the limit and the mend."""

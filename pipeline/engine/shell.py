@@ -29,7 +29,7 @@ from pipeline.engine.progress import RestoreProgress
 from pipeline.engine.restore import Restorer
 from pipeline.engine.startup import check_topics, wait_for_topics
 from pipeline.engine.state_cache import StateCache
-from pipeline.engine.status import RunnerStatus, StatusBoard
+from pipeline.engine.status import RunnerStatus, StatusBoard, places
 from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
 from pipeline.processors.processor import PartitionTask, Processor
@@ -135,6 +135,10 @@ class ProcessorRunner:
     def status(self) -> RunnerStatus:
         """The latest snapshot, from any thread."""
         return self._board.now
+
+    def silent_s(self) -> float:
+        """How long ago the runner's thread gave a sign of life, from any thread."""
+        return self._outside.monotonic_s() - self._last_round_s
 
     def _wait(self, seconds: float) -> bool:
         """Sleep; true when the runner is asked to stop meanwhile."""
@@ -245,6 +249,7 @@ class ProcessorRunner:
 
         def keep_going(progress: RestoreProgress) -> bool:
             self._board.update(restore=progress)
+            self._last_round_s = self._outside.monotonic_s()
             self._handle_events(split_events(self._consumer.consume(1, 0.0))[1])
             return self._assigned is assigned and not self._stop.is_set()
 
@@ -367,15 +372,9 @@ class ProcessorRunner:
         self._publish()
 
     def _publish(self) -> None:
-        lag = {}
-        for (topic, partition), at in self._positions.items():
-            end = self._consumer.get_watermark_offsets(TopicPartition(self._prefix + topic, partition), cached=True)[1]
-            if end >= 0:
-                lag[f"{topic}-{partition}"] = 0 if topic in self._at_end[partition] else max(0, end - at)
         self._board.publish(
             partitions=tuple(sorted(self._tasks)),
-            lag=lag,
-            at_end=tuple(f"{topic}-{p}" for p, topics in self._at_end.items() for topic in sorted(topics)),
+            **places(self._consumer, self._prefix, self._positions, self._at_end),
             paused=tuple(f"{topic}-{p}" for topic, p in sorted(self._paused)),
             tasks={p: dict(task.stats()) for p, task in self._tasks.items()},
         )

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from confluent_kafka import TopicPartition
+
 from pipeline.engine.kafka import log
 from pipeline.engine.progress import RestoreProgress
 
@@ -46,6 +48,7 @@ class RunnerStatus:
         state: what it is doing; ``starting`` also while it waits for the broker or for its first partitions.
         partitions: the assigned partition numbers.
         lag: records behind the end by ``topic-partition``; a partition that was never fetched is absent.
+        positions: the next offset to read by ``topic-partition``.
         at_end: the ``topic-partition`` that are read to their end.
         paused: the ``topic-partition`` held back by the processor.
         restore: how far the restore under way has come; None outside one.
@@ -59,6 +62,7 @@ class RunnerStatus:
     state: State = "starting"
     partitions: tuple[int, ...] = ()
     lag: Mapping[str, int] = field(default_factory=dict)
+    positions: Mapping[str, int] = field(default_factory=dict)
     at_end: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
     restore: RestoreProgress | None = None
@@ -66,6 +70,32 @@ class RunnerStatus:
     last_error: str | None = None
     counters: Counters = Counters()
     tasks: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+def places(
+    consumer: Any, prefix: str, positions: Mapping[tuple[str, int], int], at_end: Mapping[int, frozenset[str]]
+) -> dict[str, Any]:
+    """Where a runner stands in its inputs, as fields of its status.
+
+    Args:
+        consumer: knows the ends from its last fetches.
+        prefix: the configured topic prefix.
+        positions: the next offset to read by topic and partition.
+        at_end: the topics that are read to their end, by partition.
+
+    Returns:
+        ``lag``, ``positions`` and ``at_end``.
+    """
+    lag = {}
+    for (topic, partition), at in positions.items():
+        end = consumer.get_watermark_offsets(TopicPartition(prefix + topic, partition), cached=True)[1]
+        if end >= 0:
+            lag[f"{topic}-{partition}"] = 0 if topic in at_end[partition] else max(0, end - at)
+    return {
+        "lag": lag,
+        "positions": {f"{topic}-{partition}": at for (topic, partition), at in positions.items()},
+        "at_end": tuple(f"{topic}-{partition}" for partition, topics in at_end.items() for topic in sorted(topics)),
+    }
 
 
 class StatusBoard:
