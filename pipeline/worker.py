@@ -139,15 +139,19 @@ def _make(config: Config) -> Worker:
 
 def _make_joiner(config: Config) -> Processor:
     from pipeline.processors.joiner import make_joiner  # noqa: PLC0415 - loads kernels: only in its own thread
+    from pipeline.processors.warm_up import warm_joiner  # noqa: PLC0415 - as above
     from pipeline.reference_file import load_reference_file  # noqa: PLC0415 - as above
 
     given = {(file.model, file.model_version): load_reference_file(file.path) for file in config.references}
+    warm_joiner(config)
     return make_joiner(config, given)
 
 
 def _make_monitor(config: Config) -> Processor:
     from pipeline.processors.monitor import make_monitor  # noqa: PLC0415 - loads kernels: only in its own thread
+    from pipeline.processors.warm_up import warm_monitor  # noqa: PLC0415 - as above
 
+    warm_monitor(config)
     return make_monitor(config)
 
 

@@ -1,0 +1,105 @@
+"""Runs a few made-up events through the processors, so that every kernel is loaded before there are partitions.
+
+A kernel's first call loads it from its cache, all of them together about a second, many times that on a busy machine.
+Spent after the group has given the worker its partitions, that second would be a pause for everything in them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from pipeline.config import Config
+from pipeline.core.events import RecordBatch
+from pipeline.processors.joiner import LABELS, PREDICTIONS, RESOURCES, make_joiner
+from pipeline.processors.monitor import PARTIALS, make_monitor
+from pipeline.processors.references import TOPIC as REFERENCES
+
+_START_MS = 1_000_000_000_000
+_COUNTS = {"predictions": 1, "labels": 1, "resources": 1, "partials": 1}
+_LATER = 3
+"""Label horizons: enough for every window to become final."""
+
+_TASKS: Mapping[str, Sequence[tuple[Any, Any]]] = {
+    "binary": [(1, 1), (0, 1)],
+    "multiclass": [("cat", "dog"), ("dog", "dog")],
+    "multilabel": [(["a", "b"], ["a"]), (["a"], ["b"])],
+    "regression": [(1.5, 2.5), (2.0, 2.0)],
+    "ranking": [(["x", "y"], {"x": 1}), (["y", "x"], {"x": 1})],
+}
+"""What was predicted and what was true."""
+
+
+def warm_joiner(config: Config) -> Sequence[bytes]:
+    """Put made-up events through a joiner, from their bytes to the end of their horizon, restore included.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        The partials it made of them.
+    """
+    reference = config.reference.model_copy(update={"learn_rows": 2})
+    joiner = make_joiner(config.model_copy(update={"reference": reference}))
+    task, again = joiner.task(0, _COUNTS), joiner.task(0, _COUNTS)
+    partials: list[bytes] = []
+    changes = []
+    for topic, values in _events(config):
+        now_ms = int(values[-1]["timestamp_ms"])
+        task.process(_batch(topic, [orjson.dumps(value) for value in values]), now_ms)
+        flush = task.flush(now_ms, frozenset())
+        for record in flush.outputs:
+            if record.topic == PARTIALS:
+                partials.append(record.value or b"")
+            elif record.topic == REFERENCES:
+                joiner.on_table(REFERENCES, record.key or b"", record.value)
+        changes += list(flush.changelog)
+    again.restore(changes)
+    again.flush(_START_MS, frozenset())
+    return partials
+
+
+def warm_monitor(config: Config) -> None:
+    """Put the partials of made-up events through a monitor, until their windows are final.
+
+    Args:
+        config: the configuration.
+    """
+    monitor = make_monitor(config)
+    task, again = monitor.task(0, _COUNTS), monitor.task(0, _COUNTS)
+    changes = []
+    for partial in warm_joiner(config):
+        task.process(_batch(PARTIALS, [partial]), _START_MS)
+        changes += list(task.flush(_START_MS, frozenset()).changelog)
+    again.restore(changes)
+    again.flush(_START_MS, frozenset())
+
+
+def _events(config: Config) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """Labels first for some, predictions twice, corrected labels, and at last a moment when all is final."""
+    predictions, labels = [], []
+    for task, rows in _TASKS.items():
+        for number, (predicted, true) in enumerate(rows):
+            key = {"prediction_id": f"{task}{number}", "model": task, "timestamp_ms": _START_MS}
+            more = {"score": 0.5} if task == "binary" else {}
+            features = {"amount": number + 0.5, "kind": "new"}
+            predictions.append(
+                {**key, "model_version": "1", "task": task, "prediction": predicted, "latency_ms": 1.5,
+                 "features": features, "segments": {"country": "DE"}, **more}
+            )  # fmt: skip
+            labels.append({**key, "label": true})
+    reading = {"host": "h", "timestamp_ms": _START_MS, "metrics": {"cpu.usage_ratio": 0.5}}
+    yield LABELS, labels[::2]
+    yield PREDICTIONS, predictions
+    yield PREDICTIONS, predictions[:2]
+    yield LABELS, labels
+    yield RESOURCES, [reading]
+    later_ms = _START_MS + _LATER * (config.windows.label_horizon + config.windows.early_label_horizon)
+    yield PREDICTIONS, [{**predictions[0], "timestamp_ms": later_ms}]
+    yield LABELS, [{**labels[0], "timestamp_ms": later_ms}]
+    yield RESOURCES, [{**reading, "timestamp_ms": later_ms}]
+
+
+def _batch(topic: str, values: list[bytes]) -> RecordBatch:
+    none: list[Any] = [None] * len(values)
+    return RecordBatch(topic, 0, list(range(len(values))), none, list(values), none)
