@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench
+.PHONY: help venv test lint demo bench faults
 
 help:
 	@echo "make demo [DURATION=60s]  watch a real neural network being monitored on a real Apache Kafka"
 	@echo "make test                 linters, types, layers and the whole test suite"
 	@echo "make lint                 linters, types and layers alone"
 	@echo "make bench                events per second of the join and window job, beside a bare consume loop"
+	@echo "make faults [MINUTES=10]  kill, freeze and flood real workers and a real broker; compare every window"
 	@echo "make venv                 set up $(VENV) for development"
 
 # A virtual environment that was cut off while it was made is made anew.
@@ -50,3 +51,6 @@ demo: $(VENV)/.demo
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
