@@ -238,7 +238,8 @@ def _summary(
     if "host" in who:
         subject = f"Host {who['host']}"
     else:
-        subject = f"Model {who['model']} version {who['model_version']}"
+        version = f"version {who['model_version']}" if who["model_version"] else "without a version"
+        subject = f"Model {who['model']} {version}"
         subject += f" ({who['segment']})" if who["segment"] else ""
     until = datetime.fromtimestamp(end_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     if state == "resolved":

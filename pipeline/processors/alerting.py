@@ -77,6 +77,8 @@ class Alerting:
 
     def _trigger(self, rule: Rule, alert: Json, evidence: Json, now_ms: int) -> Iterator[OutputRecord]:
         who = (alert["model"], alert["model_version"])
+        if not alert["model_version"]:  # labels without a prediction: there is no version to train anew
+            return
         if in_cooldown(rule, alert, self._triggered_ms.get(who)):
             return
         self._triggered_ms[who] = alert["window_end_ms"]

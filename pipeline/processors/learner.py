@@ -33,6 +33,7 @@ class Learner:
         self._settings, self._state, self._references, self._pending = settings, state, references, pending
         self._learns = partition == LEARNING_PARTITION
         self._version = -1
+        self._announced = (-1, 0)
         self._outputs: list[OutputRecord] = []
 
     def keep(self, rows: Predictions, kept: Int64s, group: Int32s, segment_set: Int32s) -> None:
@@ -69,6 +70,9 @@ class Learner:
             for code in state.waiting.groups():
                 if self._references.get(state.groups.values[code]) is not None:
                     self._fold_waiting(code)
+        if self._announced == (self._references.version, len(state.groups.values)):
+            return
+        self._announced = (self._references.version, len(state.groups.values))
         for code, names in enumerate(state.groups.values):
             profile = self._references.get(names)
             if profile is not None and state.announced.get(code) != profile.id:

@@ -185,14 +185,13 @@ class MonitorTask:
         names = (group.model, group.model_version, track.segment, str(size), str(start_ms))
         record_key = "|".join(names).encode()
         yield OutputRecord("window-metrics", record_key, encode_event(event), schema="window_metrics.v1")
-        if group.model_version:
-            references = self._state.reference_metrics(group)
-            everything = self._state.tracks.get((group, NO_SEGMENT), track)
+        references = self._state.reference_metrics(group)
+        everything = self._state.tracks.get((group, NO_SEGMENT), track)
 
-            def evidence() -> Json:
-                return everything.merged(start_ms, size.size_ms, settings.pane_ms)["offsets"].to_wire()
+        def evidence() -> Json:
+            return everything.merged(start_ms, size.size_ms, settings.pane_ms)["offsets"].to_wire()
 
-            yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
+        yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
 
     def _publish_hosts(self, now_ms: int) -> Iterator[OutputRecord]:
         for host, size, start_ms, metrics in self._state.due_hosts():

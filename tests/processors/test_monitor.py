@@ -189,12 +189,18 @@ def test_what_comes_after_the_end_goes_to_dead_letters_whole() -> None:
 
 
 def test_labels_without_a_prediction_are_told_of_the_model_alone() -> None:
-    bench = Bench(rules=[{"name": "any", "metric": "counts.unmatched_labels", "min_predictions": 0, "above": 0}])
+    rule = {"name": "lost", "metric": "counts.unmatched_labels", "min_predictions": 0, "above": 1, "retrain": True}
+    bench = Bench(rules=[rule, {"name": "other", "metric": "quality.accuracy", "below": 0.5, "min_predictions": 0}])
+    bench.count(0, predictions=5)
     bench.count(0, group=Group("fraud", "", Task.BINARY), unmatched_labels=2)
     bench.progress(2)
     outputs = bench.flush()
-    (event,) = [orjson.loads(record.value or b"") for record in outputs]
+    assert [record.topic for record in outputs] == ["window-metrics", "window-metrics", "alerts"]
+    event, alert = (orjson.loads(record.value or b"") for record in outputs[1:])
+    check("alert.v1", alert)
     assert (event["model_version"], event["counts"]["unmatched_labels"]) == ("", 2)
+    assert (alert["model_version"], alert["value"]) == ("", 2)
+    assert alert["summary"].startswith("Model fraud without a version: counts.unmatched_labels is 2")
 
 
 def test_every_window_of_a_long_horizon_costs_nothing_while_it_is_quiet() -> None:
