@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from mode import Service
 
 from pipeline.config import Config
-from pipeline.core.errors import DriftlineError, RetriableError, StartupError
+from pipeline.core.errors import DriftlineError, RetriableError, StartupError, StuckError
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
 from pipeline.logs import SERVICE_LOGGER
@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 20.0
 """How long a stop waits for a processor's last commit; what is not committed then is read again."""
+
+STUCK_TIMEOUT_S = 3.0
+"""The same where the watchdog ends the worker."""
 
 _RETRY_S = 1.0
 _LOG_EVERY_S = 30.0
@@ -150,9 +153,10 @@ class ProcessorHost(Service):
         for runner in list(self._runners.values()):
             runner.stop()
         for name, thread in self._threads.items():
-            await in_thread(lambda thread=thread: thread.join(STOP_TIMEOUT_S))  # type: ignore[misc]
+            timeout_s = STUCK_TIMEOUT_S if isinstance(self._failure.error, StuckError) else STOP_TIMEOUT_S
+            await in_thread(lambda thread=thread, timeout_s=timeout_s: thread.join(timeout_s))  # type: ignore[misc]
             if thread.is_alive():
-                logger.error("%s did not stop in %.0f s; what it did not commit is read again", name, STOP_TIMEOUT_S)
+                logger.error("%s did not stop in %.0f s; what it did not commit is read again", name, timeout_s)
 
     def runners(self) -> Mapping[str, ProcessorRunner]:
         """The runners by name, as far as they are made; from any thread."""

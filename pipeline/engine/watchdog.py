@@ -23,13 +23,13 @@ class Sight:
     Attributes:
         is_working: it has its partitions and its state; neither starting nor restoring nor stopping.
         commits: transactions committed so far.
-        lag: records between what is processed and the ends, in all its partitions.
+        lag: records between what is processed and the ends, in all its partitions; None while an end is not known.
         silent_s: since its thread gave the last sign of life.
     """
 
     is_working: bool
     commits: int
-    lag: int
+    lag: int | None
     silent_s: float
 
     @classmethod
@@ -40,7 +40,9 @@ class Sight:
             status: the processor's latest snapshot.
             silent_s: since its thread gave the last sign of life.
         """
-        return cls(status.state == "running", status.counters.commits, sum(status.lag.values()), silent_s)
+        is_known = status.positions.keys() <= status.lag.keys() and bool(status.lag)
+        lag = sum(status.lag.values()) if is_known else None
+        return cls(status.state == "running", status.counters.commits, lag, silent_s)
 
 
 class Watchdog:
@@ -88,10 +90,10 @@ class Watchdog:
         is_silent = sight.silent_s > SILENT_S
         has_nothing_to_do = sight.lag == 0 and not is_silent
         if sight.commits != self._commits or not broker_answers or has_nothing_to_do:
-            self._commits, self._lag, self.stuck_s = sight.commits, sight.lag, 0.0
+            self._commits, self._lag, self.stuck_s = sight.commits, sight.lag or 0, 0.0
         elif sight.is_working and step_s <= MAX_STEP_S:
             self.stuck_s += step_s
-        return self.stuck_s >= self.limit_s and (is_silent or sight.lag > self._lag)
+        return self.stuck_s >= self.limit_s and (is_silent or (sight.lag or 0) > self._lag)
 
 
 def diagnosis(status: RunnerStatus, watchdog: Watchdog, thread_id: int | None) -> str:
