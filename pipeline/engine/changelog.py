@@ -1,6 +1,7 @@
 """Restoring state: a changelog partition read to the end that was there when nobody else could write to it any more."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
@@ -44,6 +45,10 @@ def end_offsets(admin: AdminClient, places: list[TopicPartition], spec: Any = No
         )
         return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
     except KafkaException as exception:
+        # A broker that was restarted refuses the leader epoch that librdkafka knows (FENCED_LEADER_EPOCH), and that
+        # alone does not make it look for the new one: the next question would be refused as well.
+        with suppress(KafkaException):
+            admin.list_topics(timeout=CALL_TIMEOUT_S)
         raise reaction(kafka_error(exception), "asking for offsets") from exception
 
 
