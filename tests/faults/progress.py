@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -123,6 +124,8 @@ class Progress(threading.Thread):
     def _note_outage(self) -> None:
         """The broker is away: nothing arrives in its log, and yet everybody waits."""
         now_s = time.monotonic()
+        with suppress(KafkaException):
+            self._admin.list_topics(timeout=1)  # learns the new leader epochs
         for seen in self._seen:
             if seen.commits_s and seen.waiting_since_s is None:
                 seen.waiting_since_s = now_s

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.engine.failpoints import ENVIRONMENT
 from tests.faults.settings import PROJECT, SETTINGS
 
 MOST = 4
+_STARTED = "==== started"
 
 
 class Fleet:
@@ -44,7 +46,7 @@ class Fleet:
         }
         with (self._folder / f"{name}.log").open("ab") as log:
             now = time.strftime("%H:%M:%S", time.gmtime())
-            log.write(f"==== {now} started with {failpoints or 'no failpoints'}\n".encode())
+            log.write(f"{_STARTED} {now} with {failpoints or 'no failpoints'}\n".encode())
             log.flush()
             self._alive[name] = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.cli", "worker"],
@@ -86,9 +88,12 @@ class Fleet:
     def terminate(self, name: str, timeout_s: float = 40.0) -> None:
         """SIGTERM; it must end by itself and say that it went well."""
         process = self._alive.pop(name)
+        has_begun = not deque(self.log_lines(name), 1)[0].startswith(_STARTED)
         process.terminate()
         try:
-            if (code := process.wait(timeout_s)) != 0:
+            code = process.wait(timeout_s)
+            # Before it has said a word it is Python that starts, not yet a worker, and the signal simply ends it.
+            if code != 0 and (has_begun or code != -signal.SIGTERM):
                 self.surprises.append(f"{name} was asked to stop and ended with exit code {code}")
         except subprocess.TimeoutExpired:
             self.surprises.append(f"{name} was asked to stop and did not within {timeout_s:.0f} s")
