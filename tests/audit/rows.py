@@ -59,7 +59,7 @@ def _events(record: Record, topic: str) -> Iterator[tuple[int | None, dict[str, 
     schema, layout = headers.get("schema"), headers.get("layout")
     try:
         value = json.loads(record.value or b"", parse_constant=float)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     known = schema in (None, SCHEMAS[topic].encode()) and layout in (None, b"columns")
     if not known or not isinstance(value, dict):
