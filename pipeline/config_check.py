@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from confluent_kafka import KafkaException, Producer
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import DEFAULT_PATH, Config, DurationMs, load_config
+from pipeline.config import DEFAULT_PATH, Config, load_config
+from pipeline.config_section import DurationMs
 from pipeline.core.durations import format_duration
 from pipeline.core.errors import ConfigError, ConfigFault
 
