@@ -108,7 +108,8 @@ def _is_prediction(event: dict[str, Any]) -> bool:
     return (
         _is_text(event.get("prediction_id"))
         and _is_text(event.get("model_version"))
-        and event.get("task") in _GUESSES
+        and _is_text(event.get("task"))
+        and event["task"] in _GUESSES
         and _GUESSES[event["task"]](event.get("prediction"))
         and (latency is None or (_is_number(latency) and latency >= 0))
         and all(

@@ -1,23 +1,22 @@
-"""What a round wrote, read from the broker, against what the auditor makes of its raw log."""
+"""What a round wrote, read from the broker, for the auditor."""
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
-from fractions import Fraction
-from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.config import Config
-from tests.audit.rows import Log, Place, Record
-from tests.audit.truth import Cell, Truth
-from tests.faults.settings import PARTITIONS
+from tests.audit.auditor import Audit
+from tests.audit.rows import Record
+from tests.faults.settings import PARTITIONS, rules
 from tests.faults.traffic import CLOSING
 
-_COUNTS = ("predictions", "labelled", "duplicates", "late", "labels", "unmatched_labels")
-_SHOWN = 10
-_FIRST_REASONS = {"too_late": "too_late", "too_far_in_future": "too_far_in_future"}
+INPUTS = ("predictions", "labels", "resources")
+OUTPUTS = ("window-metrics", "host-metrics", "alerts", "retrain-triggers", "dead-letters")
+_WATCHED = ("window-metrics", "host-metrics")
+_LONG_S = 300.0
 
 
 class Reader:
@@ -61,147 +60,64 @@ class Reader:
                     raise
 
 
-def read_log(config: Config) -> Log:
-    """The raw log of the inputs, for the auditor."""
-    log: dict[tuple[str, int], list[Record]] = defaultdict(list)
-    for topic in ("predictions", "labels", "resources"):
-        reader = Reader(config, topic)
-        for message in reader.to_the_end():
-            headers: Any = message.headers()
-            record = Record(message.offset() or 0, message.key(), message.value(), headers)
-            log[topic, message.partition() or 0].append(record)
-        reader.close()
-    return log
+class Outcome:
+    """The log of a round and the auditor over it; the inputs must be complete when this is made.
 
+    Args:
+        config: where the topics are.
+        future_ms: no row of the round may lie behind this moment.
+    """
 
-class Windows:
-    """The window events of a round as they come."""
+    def __init__(self, config: Config, future_ms: int) -> None:
+        self._log: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        for topic in INPUTS:
+            reader = Reader(config, topic)
+            self._take(topic, reader.to_the_end(_LONG_S))
+            reader.close()
+        self._readers = {topic: Reader(config, topic) for topic in OUTPUTS}
+        self.audit = Audit(self._log, rules(future_ms))
+        # The rows that end a round make windows that stay open.
+        for key in [key for key in self.audit.truth.windows if key[0] == CLOSING]:
+            del self.audit.truth.windows[key]
+        for host in [key for key in self.audit.truth.hosts if key[0] == CLOSING]:
+            del self.audit.truth.hosts[host]
+        self._final = 0
 
-    def __init__(self, config: Config) -> None:
-        self._reader = Reader(config, "window-metrics")
-        self.events: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-        self.final = 0
+    @property
+    def expected(self) -> int:
+        """How many windows must become final."""
+        return len(self.audit.truth.windows)
+
+    @property
+    def final(self) -> int:
+        """How many are."""
+        return self._final
 
     def poll(self) -> None:
-        self._take(self._reader.new())
+        """Read the windows that have come since."""
+        for topic in _WATCHED:
+            self._take(topic, self._readers[topic].new(0.1))
 
-    def read_to_the_end(self) -> None:
-        self._take(self._reader.to_the_end())
+    def differences(self) -> list[str]:
+        """Read everything to its end, and let the auditor speak."""
+        for topic, reader in self._readers.items():
+            self._take(topic, reader.to_the_end(_LONG_S))
+            reader.close()
+        return self.audit.differences()
 
-    def close(self) -> None:
-        self._reader.close()
-
-    def _take(self, messages: Any) -> None:
+    def _take(self, topic: str, messages: Iterator[Message] | list[Message]) -> None:
         for message in messages:
-            event = orjson.loads(message.value())
-            if event["model"] == CLOSING:
+            value = message.value() or b""
+            if topic in OUTPUTS and CLOSING.encode() in value and _is_closing(value):
                 continue
-            key = tuple(event[name] for name in ("model", "model_version", "segment", "window", "window_start_ms"))
-            self.events[key].append(event)
-            self.final += event["final"]
+            # Headers are wanted of inputs alone, and there may be a million of both.
+            headers = message.headers() if topic in INPUTS else None
+            record = Record(message.offset() or 0, message.key(), message.value(), headers)  # type: ignore[arg-type]
+            self._log[topic, message.partition() or 0].append(record)
+            if topic == "window-metrics":
+                self._final += bool(orjson.loads(value)["final"])
 
 
-def expected_windows(truth: Truth) -> dict[tuple[Any, ...], Cell]:
-    """The truth's windows, without those of the rows that end a round."""
-    return {
-        (model, version, segment, window, start): cell
-        for (model, version, _, segment, window, start), cell in truth.windows.items()
-        if model != CLOSING
-    }
-
-
-def window_differences(expected: dict[tuple[Any, ...], Cell], said: dict[tuple[Any, ...], Any]) -> list[str]:
-    """What is wrong with the windows, a line each: numbers, revisions, finals, windows too many or too few."""
-    faults = [f"{key} is missing" for key in expected if key not in said]
-    faults += [f"{key} should not be there" for key in said if key not in expected]
-    for key, events in said.items():
-        revisions = [event["revision"] for event in events]
-        if revisions != list(range(len(events))):
-            faults.append(f"{key} has revisions {revisions}")
-        if [event["final"] for event in events] != [False] * (len(events) - 1) + [True]:
-            faults.append(f"{key} is final in {[event['final'] for event in events]}")
-        if key in expected:
-            right, wrong = _expected_numbers(expected[key]), _said_numbers(events[-1])
-            faults += [
-                f"{key} says {name} {wrong[name]}, not {right[name]}" for name in right if right[name] != wrong[name]
-            ]
-    return faults
-
-
-def _expected_numbers(cell: Cell) -> dict[str, Any]:
-    rows = cell.predictions
-    pairs = [(row.event["prediction"], max(row.labels)[2]) for row in rows if row.labels]
-    features: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        for name, value in (row.event.get("features") or {}).items():
-            features[name].append(value)
-    counts = {
-        "predictions": len(rows),
-        "labelled": len(pairs),
-        "duplicates": cell.duplicates,
-        "late": sum(row.late for row in rows),
-        "labels": sum(len(row.labels) for row in rows),
-        "unmatched_labels": cell.unmatched,
-    }
-    return {
-        **counts,
-        "accuracy": sum(a == b for a, b in pairs) / len(pairs) if pairs else None,
-        "latency": _mean([row.event["latency_ms"] for row in rows if "latency_ms" in row.event]),
-        "means": {name: _mean(values) for name, values in sorted(features.items())},
-    }
-
-
-def _mean(values: list[float]) -> float | None:
-    """The exact mean, rounded once."""
-    return float(sum(map(Fraction, values)) / len(values)) if values else None
-
-
-def _said_numbers(event: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{name: event["counts"][name] for name in _COUNTS},
-        "accuracy": event["quality"].get("accuracy"),
-        "latency": event["latency_ms"].get("mean"),
-        "means": {
-            name: quality["mean"]
-            for name, quality in sorted(event["data_quality"].items())
-            if quality["mean"] is not None
-        },
-    }
-
-
-def host_differences(config: Config, truth: Truth) -> list[str]:
-    """What is wrong with the windows of hosts; each is published once."""
-    reader = Reader(config, "host-metrics")
-    said: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
-    for message in reader.to_the_end():
-        event = orjson.loads(message.value() or b"")
-        metrics = {name: (said["min"], said["max"]) for name, said in event["metrics"].items()}
-        said[event["host"], event["window"], event["window_start_ms"]].append(metrics)
-    reader.close()
-    right = {
-        key: [{name: (min(v for _, v in read), max(v for _, v in read)) for name, read in metrics.items()}]
-        for key, metrics in truth.hosts.items()
-        if key[0] != CLOSING
-    }
-    keys = {key for key in {*said, *right} if key[0] != CLOSING}
-    return [f"{key} says {said.get(key)}, not {right.get(key)}" for key in keys if said.get(key) != right.get(key)]
-
-
-def dead_letter_differences(config: Config, truth: Truth) -> list[str]:
-    """What is wrong with the dead letters: each bad row has one."""
-    reader = Reader(config, "dead-letters")
-    said: Counter[tuple[Place, str]] = Counter()
-    for message in reader.to_the_end(300):
-        letter = orjson.loads(message.value() or b"")
-        place = Place(letter["topic"], letter["partition"], letter["offset"], letter["row"])
-        said[place, _FIRST_REASONS.get(letter["reason"], "malformed")] += 1
-    reader.close()
-    missing, more = truth.dead - said, said - truth.dead
-    return [f"no dead letter for {place}" for place in missing.elements()] + [
-        f"a dead letter too many for {place}" for place in more.elements()
-    ]
-
-
-def shown(faults: list[str]) -> list[str]:
-    """The first of many."""
-    return [*faults[:_SHOWN], f"... and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else faults
+def _is_closing(value: bytes) -> bool:
+    event = orjson.loads(value)
+    return CLOSING in (event.get("model"), event.get("host"))

@@ -9,11 +9,12 @@ import sys
 import time
 from collections import Counter
 
+import orjson
+
 from pipeline import Publisher
-from tests.audit.rows import read_rows
-from tests.faults.outcome import read_log
+from tests.faults.outcome import Reader
 from tests.faults.rounds import Round
-from tests.faults.settings import PARTITIONS, PROJECT
+from tests.faults.settings import PROJECT
 from tests.faults.traffic import closing
 
 _BATCH = 200
@@ -43,10 +44,11 @@ def kill_publishers(here: Round) -> None:
     here.sender.send(closing(now_ms))
     here.sender.flush()
     here.progress.start()
-    log = read_log(here.config)
-    sent = Counter(
-        str(row.event["prediction_id"]) for p in range(PARTITIONS) for row in read_rows(log, "predictions", p)[0]
-    )
+    reader, sent = Reader(here.config, "predictions"), Counter[str]()
+    for message in reader.to_the_end():
+        ids = orjson.loads(message.value() or b"")["prediction_id"]
+        sent.update(ids if isinstance(ids, list) else [ids])
+    reader.close()
     here.faults += [f"{row} was acknowledged and is not there" for row in acknowledged if not sent[row]]
     here.faults += [f"{row} is there {count} times" for row, count in sent.items() if count > 1 and row[0].isdigit()]
     here.notes.append(f"{len(acknowledged):,} rows acknowledged")

@@ -13,18 +13,9 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.local_broker import LocalBroker
 from pipeline.topics import TOPICS, create_topics
-from tests.audit.truth import compute_truth
-from tests.faults.outcome import (
-    Windows,
-    dead_letter_differences,
-    expected_windows,
-    host_differences,
-    read_log,
-    shown,
-    window_differences,
-)
+from tests.faults.outcome import Outcome
 from tests.faults.progress import Progress
-from tests.faults.settings import make_config, rules
+from tests.faults.settings import RULES, make_config
 from tests.faults.traffic import Sender, Traffic
 from tests.faults.workers import Fleet, wait_until
 
@@ -132,6 +123,7 @@ def run_round(
     folder.mkdir(parents=True, exist_ok=True)
     broker.start()
     here = Round(broker, folder, seed, span_s, amount)
+    (folder / "driftline.toml").write_text(RULES, encoding="utf-8")
     create_topics(here.config)
     result = Result(name, seed)
     try:
@@ -158,22 +150,16 @@ def run_round(
 
 
 def _compare(here: Round, result: Result) -> None:
-    truth = compute_truth(read_log(here.config), rules(int(time.time() * 1_000) + 60_000))
-    expected = expected_windows(truth)
-    result.windows = len(expected)
-    windows = Windows(here.config)
+    outcome = Outcome(here.config, int(time.time() * 1_000) + 60_000)
 
     def all_final() -> bool:
-        windows.poll()
-        return windows.final >= len(expected)
+        outcome.poll()
+        return outcome.final >= outcome.expected
 
     if not wait_until(all_final, _FINAL_S):
-        result.differences.append(f"{windows.final} of {len(expected)} windows are final after {_FINAL_S:.0f} s")
+        result.differences.append(f"{outcome.final} of {outcome.expected} windows are final after {_FINAL_S:.0f} s")
     here.progress.stop()
     for name in here.fleet.names():
         here.fleet.terminate(name)
-    windows.read_to_the_end()
-    windows.close()
-    result.differences += shown(window_differences(expected, windows.events))
-    result.differences += shown(host_differences(here.config, truth))
-    result.differences += shown(dead_letter_differences(here.config, truth))
+    result.differences += outcome.differences()
+    result.windows = outcome.audit.windows_compared

@@ -8,6 +8,7 @@ from tests.audit.truth import Rules, Window
 PARTITIONS = 4
 COMMIT_MS = 200
 SESSION_S = 3.0
+LEARN_ROWS = 200
 HORIZON_MS, EARLY_MS, LATENESS_MS, PANE_MS = 8_000, 4_000, 1_000, 2_000
 WINDOWS = (Window("2s", 2_000, 2_000), Window("4s/2s", 4_000, 2_000))
 
@@ -22,11 +23,29 @@ SETTINGS = {
     "DRIFTLINE_ENGINE__COMMIT_INTERVAL_MS": str(COMMIT_MS),
     "DRIFTLINE_ENGINE__SESSION_TIMEOUT": f"{SESSION_S:.0f}s",
     "DRIFTLINE_ENGINE__TRANSACTION_TIMEOUT": "5s",
-    "DRIFTLINE_REFERENCE__LEARN_ROWS": "200",
+    "DRIFTLINE_REFERENCE__LEARN_ROWS": str(LEARN_ROWS),
     "DRIFTLINE_WORKER__WEB_PORT": "0",
     "DRIFTLINE_WORKER__ROLES": '["joiner", "monitor"]',
 }
 """The environment of a worker, besides where Kafka is and its name."""
+
+RULES = """
+[[rules]]
+name = "accuracy"
+metric = "quality.accuracy"
+window = "2s"
+below = 0.5
+for = 2
+retrain = true
+retrain_cooldown = "10s"
+
+[[rules]]
+name = "busy"
+metric = "host.cpu.usage_ratio"
+window = "2s"
+above = 0.4
+"""
+"""The configuration file of the workers: what they do with coin tosses for labels fires and resolves all the time."""
 
 
 def make_config(bootstrap_servers: str, prefix: str) -> Config:
@@ -44,6 +63,7 @@ def rules(future_ms: int) -> Rules:
         lateness_ms=LATENESS_MS,
         future_ms=future_ms,
         partitions=PARTITIONS,
+        learn_rows=LEARN_ROWS,
     )
 
 
