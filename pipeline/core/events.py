@@ -308,10 +308,12 @@ class Flush:
     Attributes:
         outputs: the records for the output topics.
         changelog: key and value of each state change; a None value deletes the key.
+        rows: how many rows were read since the last flush, dead letters included.
     """
 
     outputs: Sequence[OutputRecord] = ()
     changelog: Sequence[tuple[bytes, bytes | None]] = ()
+    rows: int = 0
 
 
 Json: TypeAlias = Any

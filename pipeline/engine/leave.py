@@ -7,10 +7,15 @@ hand its partitions over at once instead of after its session timeout, so it say
 import asyncio
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from pipeline.config import Config
+from pipeline.core.errors import ConfigError
 from pipeline.kafka_security import read_security
+
+LEAVE_ERRORS = (OSError, TimeoutError, ConfigError, KafkaError)
+"""What ``leave_group`` may raise."""
 
 _TIMEOUT_S = 5.0
 

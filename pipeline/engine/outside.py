@@ -57,6 +57,11 @@ def call_within(limit_s: float, doing: str, call: Callable[[], _T]) -> _T:
     return done[0]
 
 
+def now_ms() -> int:
+    """The wall clock, epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """The real world, unless a field is replaced.

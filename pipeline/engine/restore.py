@@ -120,7 +120,12 @@ class Restorer:
         try:
             tasks = self._read(ends, cache, meter, lambda: keep_going(meter.progress()))
             if tasks is not None:
-                positions = self._positions(inputs, committed, meter.records)
+                if self._orphans(committed, meter.records):
+                    # The state may be another worker's, written since we asked. Its offsets came with it.
+                    now = self._committed(consumer, inputs, lambda: keep_going(meter.progress()))
+                    self._refuse(self._orphans(now or {}, meter.records))
+                    raise RetriableError("another worker used these partitions during the restore")
+                positions = self._positions(inputs, committed)
                 if keep_going(meter.progress()):
                     return Restored(tasks, positions, sum(meter.records.values()), cache)
         except BaseException:
@@ -192,18 +197,24 @@ class Restorer:
             return {(place.topic.removeprefix(prefix), place.partition): place.offset for place in answer}
         return None
 
+    def _orphans(self, committed: Mapping[tuple[str, int], int], restored: Mapping[int, int]) -> list[int]:
+        """Partitions that have state, and no offset of any input."""
+        known = {partition for (_, partition), offset in committed.items() if offset >= 0}
+        return [p for p, records in restored.items() if records and committed and p not in known]
+
+    def _refuse(self, orphans: Sequence[int]) -> None:
+        for partition in orphans:
+            raise StartupError(
+                f"partition {partition} of {self._changelog} holds state but the consumer group has no offsets "
+                "(expired or deleted): reading from the beginning would count twice; set the group's offsets to "
+                f"where it stopped, or delete {self._changelog} and run `driftline topics create` to start anew"
+            )
+
     def _positions(
-        self, inputs: list[tuple[str, int]], committed: dict[tuple[str, int], int], restored: Mapping[int, int]
+        self, inputs: list[tuple[str, int]], committed: dict[tuple[str, int], int]
     ) -> dict[tuple[str, int], int]:
         """Where to read on: the committed offset, or the log's beginning for an input that was never committed."""
         fresh = [place for place in inputs if committed[place] < 0]
-        for _, partition in fresh:
-            if restored[partition] and all(committed[topic, partition] < 0 for topic in self._processor.inputs):
-                raise StartupError(
-                    f"partition {partition} of {self._changelog} holds state but the consumer group has no offsets "
-                    "(expired or deleted): reading from the beginning would count twice; set the group's offsets to "
-                    f"where it stopped, or delete {self._changelog} and run `driftline topics create` to start anew"
-                )
         if not fresh:
             return committed
         prefix = self._config.kafka.topic_prefix

@@ -9,22 +9,21 @@ can do no harm and a restore misses nothing stands in ``pipeline.engine.restore`
 """
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from aiokafka.errors import KafkaError as AioKafkaError
 from confluent_kafka import TopicPartition
 
 from pipeline.config import Config
-from pipeline.core.errors import ConfigError, FencedError, RetriableError, StartupError
+from pipeline.core.dead_letters import DeadLetterGuard
+from pipeline.core.errors import FencedError, RetriableError, StartupError
 from pipeline.core.events import Flush
 from pipeline.engine.batches import BatchSize, record_batches, split_events
 from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
-from pipeline.engine.outside import REAL, Outside
+from pipeline.engine.leave import LEAVE_ERRORS
+from pipeline.engine.outside import REAL, Outside, now_ms
 from pipeline.engine.progress import RestoreProgress
 from pipeline.engine.restore import Restorer
 from pipeline.engine.startup import check_topics, wait_for_topics
@@ -32,6 +31,7 @@ from pipeline.engine.state_cache import StateCache
 from pipeline.engine.status import RunnerStatus, StatusBoard, places
 from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
+from pipeline.engine.twins import TwinCheck
 from pipeline.processors.processor import PartitionTask, Processor
 
 # Where commits are slow they come further apart, so that most of the time is left for the work.
@@ -41,13 +41,6 @@ REJOIN_PAUSE_S = 1.0
 # How long the ends that were seen are believed. A worker that stood still has not seen what came meanwhile: taking such
 # a topic for quiet would let the clock close windows over records that lie there unread.
 END_HOLDS_S = 1.0
-# Two live workers of one name fence each other in turns; a lone zombie is fenced once.
-FENCED_LIMIT, FENCED_WITHIN_S = 3, 60.0
-
-
-def now_ms() -> int:
-    """The wall clock, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class ProcessorRunner:
@@ -76,7 +69,8 @@ class ProcessorRunner:
         self._batch_size = BatchSize(config.engine.batch_events)
         self._stop = threading.Event()
         self._board = StatusBoard(processor.name, on_status)
-        self._fenced_at: deque[float] = deque(maxlen=FENCED_LIMIT)
+        self._guard = DeadLetterGuard(self._engine.dead_letter_limit, self._engine.dead_letter_span)
+        self._twins = TwinCheck(config.worker.name)
         self._failures = 0  # transactions aborted in a row
         self._tables: TableReader | None = None
         self._cache: StateCache | None = None  # of the changelogs of the tasks
@@ -102,6 +96,7 @@ class ProcessorRunner:
 
         Raises:
             StartupError: the cluster or the configuration cannot serve; the message names the mend.
+        LimitError: too many dead letters.
             Exception: whatever the processor raised; what was not committed is aborted and will be read again.
         """
         try:
@@ -111,7 +106,7 @@ class ProcessorRunner:
                         self._membership()
                 except FencedError as error:
                     self._board.note(error, "rejoining")
-                    self._check_for_twin(error)
+                    self._twins.fenced(self._outside.monotonic_s(), error)
                 except RetriableError as error:
                     self._board.note(error, "starting again with new clients")
                 else:
@@ -205,12 +200,12 @@ class ProcessorRunner:
 
     def _leave(self, member_id: str | None) -> None:
         """Hand the partitions over at once; where that fails, the others get them after the session timeout."""
-        if member_id:
-            try:
-                group = group_id(self._config, self._processor.name)
+        group = group_id(self._config, self._processor.name)
+        try:
+            if member_id:
                 self._outside.leave_group(self._config, group, member_id)
-            except (OSError, TimeoutError, ConfigError, AioKafkaError) as error:
-                log.warning("%s: could not leave the group, its session ends by time: %s", self._processor.name, error)
+        except LEAVE_ERRORS as error:
+            log.warning("%s: could not leave the group, its session ends by time: %s", self._processor.name, error)
 
     # ---- the group (librdkafka calls back from within consume, in this thread) -----------------------------------
 
@@ -353,6 +348,8 @@ class ProcessorRunner:
         ends = self._at_end if self._is_awake() else dict.fromkeys(self._tasks, frozenset[str]())
         flushes: dict[int, Flush] = {p: task.flush(now, ends[p]) for p, task in self._tasks.items()}
         outputs = [record for flush in flushes.values() for record in flush.outputs]
+        dead = sum(record.topic == "dead-letters" for record in outputs)
+        self._guard.take(now, sum(flush.rows for flush in flushes.values()), dead)
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
         marks = self._cache.marks(last=last) if self._cache else {}
         if outputs or changes or self._uncommitted or marks:
@@ -361,12 +358,7 @@ class ProcessorRunner:
             if self._cache:
                 self._cache.committed(marks, ((p, flush.changelog) for p, flush in flushes.items()))
             self._uncommitted = self._failures = 0
-            self._board.count(
-                commits=1,
-                outputs=len(outputs),
-                dead_letters=sum(record.topic == "dead-letters" for record in outputs),
-                changelog_records=len(changes),
-            )
+            self._board.count(commits=1, outputs=len(outputs), dead_letters=dead, changelog_records=len(changes))
             self._board.update(last_commit_ms=now)
             self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
@@ -403,12 +395,3 @@ class ProcessorRunner:
             self._transactions.abort()
         except (RetriableError, FencedError, StartupError) as error:
             log.info("%s: %s", self._processor.name, error)
-
-    def _check_for_twin(self, error: FencedError) -> None:
-        self._fenced_at.append(self._outside.monotonic_s())
-        if len(self._fenced_at) == FENCED_LIMIT and self._fenced_at[-1] - self._fenced_at[0] < FENCED_WITHIN_S:
-            raise StartupError(
-                f"fenced {FENCED_LIMIT} times within {FENCED_WITHIN_S:.0f} s: two workers share the name "
-                f"{self._config.worker.name!r}; give each its own worker.name (or, if there is only one, raise "
-                "engine.transaction_timeout: its commits outlast it)"
-            ) from error

@@ -113,6 +113,7 @@ class JoinerTask:
         self._state = JoinerState(settings)
         self._pending = Pending()
         self._dead: list[DeadLetter] = []
+        self._rows = 0  # read since the last flush
         self._learner = Learner(settings, self._state, references, self._pending, partition)
         self._read_ms: dict[str, int] = {}
         self._reached_ms: dict[str, int] = {}
@@ -143,6 +144,7 @@ class JoinerTask:
         else:
             self._resources(batch, rows, now_ms)
         self._dead.extend(decoded.dead)
+        self._rows += len(rows) + len(decoded.dead)
 
     def flush(self, now_ms: int, at_end: frozenset[str]) -> Flush:
         """Hand over partials, dead letters and state changes since the last flush."""
@@ -158,8 +160,8 @@ class JoinerTask:
             OutputRecord("dead-letters", None, encode_dead_letter(letter), schema="dead_letter.v1")
             for letter in self._dead
         ]
-        self._dead = []
-        return Flush(outputs, list(self._state.changelog()))
+        self._dead, rows, self._rows = [], self._rows, 0
+        return Flush(outputs, list(self._state.changelog()), rows)
 
     def paused(self, at_end: frozenset[str]) -> frozenset[str]:
         """The topic that is far ahead of the other in event time while the other has more to read."""

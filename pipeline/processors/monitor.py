@@ -59,6 +59,7 @@ class MonitorTask:
         self._settings = settings
         self._state = MonitorState(settings)
         self._dead: list[DeadLetter] = []
+        self._rows = 0  # read since the last flush: cells of partials, and other records
         self._ready = False
 
     def restore(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
@@ -71,6 +72,7 @@ class MonitorTask:
         if batch.topic == MODELS:
             models, dead = decode_models(batch)
             self._dead.extend(dead)
+            self._rows += len(batch.offsets)
             for _, model in models:
                 self._state.set_model(model)
             return
@@ -87,8 +89,8 @@ class MonitorTask:
             OutputRecord("dead-letters", None, encode_dead_letter(letter), schema="dead_letter.v1")
             for letter in self._dead
         ]
-        self._dead = []
-        return Flush(outputs, list(self._state.changelog()))
+        self._dead, rows, self._rows = [], self._rows, 0
+        return Flush(outputs, list(self._state.changelog()), rows)
 
     def paused(self, at_end: frozenset[str]) -> frozenset[str]:  # noqa: ARG002 - the protocol's signature
         """Nothing: a partial is small, and one flush takes them all."""
@@ -106,6 +108,7 @@ class MonitorTask:
     # --- partials ------------------------------------------------------------------------------------------------
 
     def _partial(self, batch: RecordBatch, offset: int, value: bytes | None) -> None:
+        self._rows += 1
         try:
             take_in = self._read(batch, offset, value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
@@ -139,6 +142,7 @@ class MonitorTask:
     def _merge_cells(
         self, batch: RecordBatch, offset: int, record: Json, cells: Sequence[ReadCell], part: tuple[int, bool] | None
     ) -> None:
+        self._rows += max(0, len(cells) - 1)
         for cell, (group, segment, start_ms), states in cells:
             if not self._state.merge_cell((group, segment), start_ms, states):
                 value = orjson.dumps({**record, "cells": [cell]})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import StartupError
+from pipeline.core.errors import LimitError, StartupError
 from pipeline.core.events import Flush
 from tests.conftest import Eventually
 from tests.engine.conftest import Arm
@@ -189,3 +189,20 @@ def test_topics_that_cannot_serve_are_refused(bench: Bench, eventually: Eventual
         eventually(lambda: not run.thread.is_alive())
     assert isinstance(run.error, StartupError)
     assert mend in str(run.error)
+
+
+def test_too_many_dead_letters_stop_it_and_the_last_are_read_again(bench: Bench, eventually: Eventually) -> None:
+    bench.create(**{"dead-letters": 1})
+    bench.send(600)
+    for _ in range(700):
+        bench.producer.produce(f"{bench.prefix}left", b"bad", b"key-0")
+    bench.producer.flush()
+    with running(config_for(bench.servers, bench.prefix)) as run:
+        eventually(lambda: not run.thread.is_alive())
+    assert isinstance(run.error, LimitError)
+    refused = len(bench.read("dead-letters"))
+    assert refused < 700
+    with running(config_for(bench.servers, bench.prefix, dead_letter_limit=1.0)) as run:
+        eventually(lambda: run.status.counters.dead_letters == 700 - refused)
+        eventually(bench.complete)
+    bench.check()

@@ -34,7 +34,7 @@ Entry = tuple[bytes, bytes | None]
 
 
 class ToyTask:
-    """Counts per key; a value of ``boom`` raises, ``huge`` makes an output that no broker takes."""
+    """Counts per key; a value of ``boom`` raises, ``huge`` makes an output that no broker takes, ``bad`` is refused."""
 
     def __init__(self) -> None:
         self.counts: Counter[bytes] = Counter()
@@ -42,6 +42,7 @@ class ToyTask:
         self.dirty: set[bytes] = set()
         self.pause: frozenset[str] = frozenset()
         self.ends_seen: set[str] = set()
+        self.rows = 0
 
     def restore(self, entries: Iterable[Entry]) -> None:
         self.counts.update({key: int(value or 0) - self.counts[key] for key, value in dict(entries).items()})
@@ -49,8 +50,12 @@ class ToyTask:
     def process(self, batch: RecordBatch, now_ms: int) -> None:
         for key, value in zip(batch.keys, batch.values, strict=True):
             assert key is not None
+            self.rows += 1
             if value == b"boom":
                 raise ZeroDivisionError("a bug in a processor")
+            if value == b"bad":
+                self.out.append(OutputRecord("dead-letters", key, value))
+                continue
             self.counts[key] += 1
             self.dirty.add(key)
             body = os.urandom(3_000_000) if value == b"huge" else str(self.counts[key]).encode()
@@ -58,8 +63,8 @@ class ToyTask:
 
     def flush(self, now_ms: int, at_end: frozenset[str]) -> Flush:
         self.ends_seen |= at_end
-        flush = Flush(self.out, [(key, str(self.counts[key]).encode()) for key in self.dirty])
-        self.out, self.dirty = [], set()
+        flush = Flush(self.out, [(key, str(self.counts[key]).encode()) for key in self.dirty], self.rows)
+        self.out, self.dirty, self.rows = [], set(), 0
         return flush
 
     def paused(self, at_end: frozenset[str]) -> frozenset[str]:
