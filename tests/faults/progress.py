@@ -2,19 +2,18 @@
 
 import threading
 import time
-from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline.config import Config
+from tests.faults.owners import Owners
 from tests.faults.settings import PARTITIONS
 
 TICK_S = 0.1
-_ASK_OWNERS_EVERY = 3
 _SETTLED_S = 15.0
 
 
@@ -47,29 +46,28 @@ class Progress(threading.Thread):
         super().__init__(name="progress", daemon=True)
         self._group = f"{config.kafka.topic_prefix}driftline-joiner"
         self._places = [TopicPartition(config.kafka.topic("predictions"), p) for p in range(PARTITIONS)]
-        quiet = {**config.kafka.properties, "log_level": 0, "reconnect.backoff.max.ms": 500}
-        self._admin = AdminClient(quiet)
         # Uncommitted: a transaction under way must not make the answer wait.
-        self._consumer = Consumer({**quiet, "group.id": self._group, "isolation.level": "read_uncommitted"})
+        self._consumer = Consumer({
+            **config.kafka.properties, "log_level": 0, "reconnect.backoff.max.ms": 500,
+            "group.id": self._group, "isolation.level": "read_uncommitted",
+        })  # fmt: skip
+        self._owners = Owners(config, "joiner", self._note_owners)
         self._seen = [Seen() for _ in range(PARTITIONS)]
         self._moves: list[Move] = []
         self._done = threading.Event()
         self.members: set[str] = set()
 
     def run(self) -> None:
-        tick, latest = 0, OffsetSpec.latest()  # type: ignore[no-untyped-call]  # untyped there
+        self._owners.start()
         while not self._done.wait(TICK_S):
             try:
                 committed = {place.partition: place.offset for place in self._consumer.committed(self._places, 2)}
-                asked = self._admin.list_offsets(dict.fromkeys(self._places, latest), request_timeout=2)
-                ends = {place.partition: answer.result().offset for place, answer in asked.items()}
+                ends = {place.partition: self._end(place) for place in self._places}
                 self._note(committed, ends)
-                if tick % _ASK_OWNERS_EVERY == 0:
-                    self._note_owners()
             except KafkaException:
                 self._note_outage()
-            tick += 1
         self._consumer.close()
+        self._owners.stop()
 
     def stop(self) -> None:
         self._done.set()
@@ -105,6 +103,9 @@ class Progress(threading.Thread):
                 pauses.append(max(around))
         return pauses
 
+    def _end(self, place: TopicPartition) -> int:
+        return int(self._consumer.get_watermark_offsets(place, timeout=2)[1])
+
     def _note(self, committed: dict[int, int], ends: dict[int, int]) -> None:
         now_s = time.monotonic()
         for partition, seen in enumerate(self._seen):
@@ -125,23 +126,16 @@ class Progress(threading.Thread):
         """The broker is away: nothing arrives in its log, and yet everybody waits."""
         now_s = time.monotonic()
         with suppress(KafkaException):
-            self._admin.list_topics(timeout=1)  # learns the new leader epochs
+            self._consumer.list_topics(timeout=1)  # learns the new leader epochs
         for seen in self._seen:
             if seen.commits_s and seen.waiting_since_s is None:
                 seen.waiting_since_s = now_s
 
-    def _note_owners(self) -> None:
-        answer = self._admin.describe_consumer_groups([self._group], request_timeout=2)[self._group].result()
+    def _note_owners(self, owners: Mapping[int, str]) -> None:
         now_s = time.monotonic()
-        owners: dict[int, str] = {}
-        for member in answer.members:
-            for place in member.assignment.topic_partitions:
-                owners[place.partition] = str(member.group_instance_id)
         self.members = set(owners.values())
-        counted: dict[str, int] = defaultdict(int)
         for partition, owner in owners.items():
             seen = self._seen[partition]
-            counted[owner] += 1
             if seen.owner not in (None, owner):
                 self._moves.append(Move(partition, seen.owner_seen_s, now_s))
             seen.owner, seen.owner_seen_s = owner, now_s

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from tests.faults.broken_rows import broken_records
+from tests.faults.caches import spoil_caches
 from tests.faults.publishers import kill_publishers
 from tests.faults.rounds import Fault, Round
 from tests.faults.settings import SESSION_S
@@ -241,6 +242,7 @@ FAULTS: Mapping[str, tuple[str, Fault]] = {
     "storm": ("rebalance storm", storm),
     "elastic": ("1 → 4 → 2 workers under load", elasticity),
     "publisher": ("publisher SIGKILL in mid-batch", kill_publishers),
+    "cache": ("local copy spoilt, or its disk full", spoil_caches),
     "fuzz": ("broken records between good ones", broken_rows),
 }
 """Each fault by its name: what it does, for a person, and the function."""

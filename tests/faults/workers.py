@@ -23,10 +23,11 @@ class Fleet:
 
     def __init__(self, config: Config, folder: Path) -> None:
         self._config, self._folder = config, folder
+        self.state = folder / "state"
+        """Where the workers keep the local copies of their state."""
+        self.state.mkdir()
         self._alive: dict[str, subprocess.Popen[bytes]] = {}
         self._strays: list[subprocess.Popen[bytes]] = []
-        self.settings: dict[str, str] = {}
-        """More environment for workers that are started from now on."""
         self.surprises: list[str] = []
         """Workers that ended although nobody asked them to."""
 
@@ -37,11 +38,11 @@ class Fleet:
         environment = {
             **os.environ,
             **SETTINGS,
-            **self.settings,
             "PYTHONPATH": str(PROJECT),
             "DRIFTLINE_KAFKA__BOOTSTRAP_SERVERS": self._config.kafka.bootstrap_servers,
             "DRIFTLINE_KAFKA__TOPIC_PREFIX": self._config.kafka.topic_prefix,
             "DRIFTLINE_WORKER__NAME": name,
+            "DRIFTLINE_WORKER__STATE_DIR": str(self.state),
             ENVIRONMENT: failpoints,
         }
         with (self._folder / f"{name}.log").open("ab") as log:
