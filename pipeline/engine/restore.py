@@ -121,10 +121,9 @@ class Restorer:
             tasks = self._read(ends, cache, meter, lambda: keep_going(meter.progress()))
             if tasks is not None:
                 if self._orphans(committed, meter.records):
-                    # The state may be another worker's, written since we asked. Its offsets came with it.
+                    # The state may be another worker's, written since we asked. Then its offsets came with it.
                     now = self._committed(consumer, inputs, lambda: keep_going(meter.progress()))
                     self._refuse(self._orphans(now or {}, meter.records))
-                    raise RetriableError("another worker used these partitions during the restore")
                 positions = self._positions(inputs, committed)
                 if keep_going(meter.progress()):
                     return Restored(tasks, positions, sum(meter.records.values()), cache)
@@ -203,12 +202,13 @@ class Restorer:
         return [p for p, records in restored.items() if records and committed and p not in known]
 
     def _refuse(self, orphans: Sequence[int]) -> None:
-        for partition in orphans:
+        if orphans:
             raise StartupError(
-                f"partition {partition} of {self._changelog} holds state but the consumer group has no offsets "
+                f"partition {orphans[0]} of {self._changelog} holds state but the consumer group has no offsets "
                 "(expired or deleted): reading from the beginning would count twice; set the group's offsets to "
                 f"where it stopped, or delete {self._changelog} and run `driftline topics create` to start anew"
             )
+        raise RetriableError("another worker used these partitions during the restore")
 
     def _positions(
         self, inputs: list[tuple[str, int]], committed: dict[tuple[str, int], int]
