@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench faults
+.PHONY: help venv test lint demo bench faults simulate
 
 help:
 	@echo "make demo [DURATION=60s]  watch a real neural network being monitored on a real Apache Kafka"
 	@echo "make test                 linters, types, layers and the whole test suite"
 	@echo "make lint                 linters, types and layers alone"
 	@echo "make bench                events per second of the join and window job, beside a bare consume loop"
+	@echo "make simulate [SEEDS=10000]  workers, Kafka and clock from a seed: crashes, zombies, rebalances; an auditor"
 	@echo "make faults [MINUTES=10]  kill, freeze and flood real workers and a real broker; compare every window"
 	@echo "make venv                 set up $(VENV) for development"
 
@@ -51,6 +52,10 @@ demo: $(VENV)/.demo
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# The first thousand seeds are those of `make test`.
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --first $(or $(FIRST),1000)
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
