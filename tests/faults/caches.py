@@ -1,4 +1,4 @@
-"""What a worker may find in the place of its local copy of the state: damage, somebody else's, an older one, no room."""
+"""What a worker may find in the place of its local copy of the state: damage, another one, an older one, no room."""
 
 import random
 import shutil
