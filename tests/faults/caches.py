@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from tests.faults.rounds import Round
 
-_WRITTEN_S = 12.0
-"""A copy follows the changelog every ten seconds."""
+_WRITTEN_S = 15.0
+"""A copy follows the changelog every ten seconds, and the worker must start first."""
+_SETTLED_SHARE = 0.7
 
 
 def spoil_caches(here: Round) -> None:
@@ -23,12 +25,15 @@ def spoil_caches(here: Round) -> None:
     for kind in kinds[: max(1, round(len(kinds) * here.amount))]:
         time.sleep(_WRITTEN_S)
         here.fleet.kill("a")
-        kind(here.rng, _files(here.fleet.state))
+        kind(here.rng, _files(here.fleet.state, settle=here.rng.random() < _SETTLED_SHARE))
         if not old.exists():
             shutil.copytree(here.fleet.state, old)
         here.fleet.start("a")
         here.tries += 1
+    time.sleep(_WRITTEN_S)
     here.fleet.kill("a")
+    thrown = sum("is thrown away" in line for line in here.fleet.log_lines("a"))
+    here.notes.append(f"{thrown} copies thrown away, as the log tells")
     with _tiny_disk(here.fleet.state) as is_tiny:
         if is_tiny:
             here.fleet.start("a")
@@ -43,12 +48,24 @@ def spoil_caches(here: Round) -> None:
     here.fleet.start("a")
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.sqlite"))
+def _files(folder: Path, *, settle: bool) -> list[Path]:
+    """The copies; settled, all of a copy is in one file, and else most of it in its write-ahead log."""
+    if not settle:
+        return sorted([*folder.rglob("*.sqlite"), *folder.rglob("*.sqlite-wal")])
+    files = sorted(folder.rglob("*.sqlite"))
+    for path in files:
+        database = sqlite3.connect(path)
+        database.execute("pragma wal_checkpoint(truncate)")
+        database.close()
+    return files
+
+
+def _is_filled(path: Path) -> bool:
+    return path.stat().st_size > 0
 
 
 def _flip(rng: random.Random, files: list[Path]) -> None:
-    for path in files:
+    for path in filter(_is_filled, files):
         content = bytearray(path.read_bytes())
         for _ in range(20):
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
@@ -56,7 +73,7 @@ def _flip(rng: random.Random, files: list[Path]) -> None:
 
 
 def _cut(rng: random.Random, files: list[Path]) -> None:
-    for path in files:
+    for path in filter(_is_filled, files):
         content = path.read_bytes()
         path.write_bytes(content[: rng.randrange(len(content))])
 
