@@ -15,6 +15,7 @@ Rows are dropped once the joint watermark ``W`` (no later event has an effective
 interleave, changes nothing in the result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -240,7 +241,7 @@ class JoinStore:
         lost = self._rows[rows[:count]]
         unmatched = Unmatched(lost["group"].copy(), lost["label_effective_ms"].copy())
         if self._free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
-            self._rebuild(self._rows[: self._used], len(self._rows))
+            self._rebuild([self._rows[: self._used]], len(self._rows))
         return unmatched
 
     def take_changed(self) -> NDArray[np.void]:
@@ -255,29 +256,22 @@ class JoinStore:
         join_rows.take_touched(self._rows, self._touched, rows)
         return rows
 
-    def expiry_ms(self, rows: NDArray[np.void]) -> Int64s:
-        """When rows can be forgotten: once the joint watermark is past that moment.
+    def expiry_ms(self, rows: NDArray[np.void]) -> int:
+        """When all of some rows can be forgotten: once the joint watermark is past that moment.
 
         Args:
             rows: ROW[n], as ``take_changed`` gave them.
-
-        Returns:
-            int64[n].
         """
-        labelled = rows["label_kind"] != NO_LABEL
-        waits = np.where(labelled, rows["label_effective_ms"] + self._limits.early_ms, np.iinfo(np.int64).min)
-        predicted = rows["kind"] == join_rows.PREDICTION
-        opens = np.where(predicted, rows["timestamp_ms"] + self._limits.horizon_ms, np.iinfo(np.int64).min)
-        return np.maximum(waits, opens)
+        return int(join_rows.latest_expiry(rows, self._limits_ms))
 
-    def restore(self, rows: NDArray[np.void]) -> None:
+    def restore(self, parts: Sequence[NDArray[np.void]]) -> None:
         """Fill the empty store from changelog rows.
 
         Args:
-            rows: ROW[n], all that ``take_changed`` gave, in log order; a later row replaces an earlier one of the same
-                identity.
+            parts: ROW[n] each, all that ``take_changed`` gave, in log order; a later row replaces an earlier one of the
+                same identity.
         """
-        self._rebuild(rows, len(rows))
+        self._rebuild(parts, sum(map(len, parts)))
 
     def _reserve(self, more: int) -> None:
         if self._used + more <= len(self._rows):
@@ -289,16 +283,19 @@ class JoinStore:
             )
         # Half of the room is enough when the free rows are gone; else the room doubles.
         if 2 * (live + more) <= len(self._rows):
-            self._rebuild(self._rows[: self._used], len(self._rows))
+            self._rebuild([self._rows[: self._used]], len(self._rows))
         if self._used + more > len(self._rows):
-            self._rebuild(self._rows[: self._used], max(self._used + more, 2 * len(self._rows)))
+            self._rebuild([self._rows[: self._used]], max(self._used + more, 2 * len(self._rows)))
 
-    def _rebuild(self, source: NDArray[np.void], capacity: int) -> None:
+    def _rebuild(self, parts: Sequence[NDArray[np.void]], capacity: int) -> None:
         rows = np.zeros(max(capacity, _FIRST_ROWS), join_rows.ROW)
         # Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask.
-        table = np.empty(1 << (2 * len(rows) - 1).bit_length(), np.int32)
+        table = np.full(1 << (2 * len(rows) - 1).bit_length(), join_rows.EMPTY, np.int32)
         touched = np.zeros(1 + len(rows), np.int32)
-        self._used = join_rows.relink(table, rows, source, touched)
+        self._used = 0
+        for part in parts:
+            self._used = join_rows.relink(table, rows, self._used, part)
+        join_rows.find_touched(rows, self._used, touched)
         self._rows, self._table, self._touched = rows, table, touched
         self._free = 0
 

@@ -205,7 +205,7 @@ class JoinerState:
         changed = self.store.take_changed()
         for start in range(0, len(changed), _ROWS_PART):
             rows = changed[start : start + _ROWS_PART]
-            self._expiry_ms[self._next_part] = int(self.store.expiry_ms(rows).max())
+            self._expiry_ms[self._next_part] = self.store.expiry_ms(rows)
             yield b"rows/%d" % self._next_part, rows.tobytes()
             self._next_part += 1
         if self._forgotten_ms < self.final_ms:
@@ -255,13 +255,9 @@ class JoinerState:
 
     def finish_restore(self) -> None:
         """Build the store from what was restored; called once, before the first record."""
-        numbers = sorted(self._restored_rows)
-        rows = np.concatenate([np.zeros(0, ROW), *(self._restored_rows[number] for number in numbers)])
-        self.store.restore(rows)
-        if numbers:
-            starts = np.cumsum([0, *(len(self._restored_rows[number]) for number in numbers[:-1])])
-            expiry_ms = np.maximum.reduceat(self.store.expiry_ms(rows), starts)
-            self._expiry_ms = dict(zip(numbers, expiry_ms.tolist(), strict=True))
+        parts = dict(sorted(self._restored_rows.items()))
+        self.store.restore(list(parts.values()))
+        self._expiry_ms = {number: self.store.expiry_ms(rows) for number, rows in parts.items()}
         self.store.sweep(self.final_ms)  # its labels in vain were reported before the crash
         self.waiting.restore(self._restored_waiting)
         self._restored_rows, self._restored_waiting = {}, {}

@@ -126,7 +126,7 @@ class Run:
     def restart(self) -> None:
         self.log.append(self.store.take_changed())
         self.store = JoinStore(LIMITS)
-        self.store.restore(np.concatenate(self.log))
+        self.store.restore(self.log)
         self.store.sweep(self.final)
 
 

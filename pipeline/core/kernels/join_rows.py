@@ -107,7 +107,7 @@ def take_touched(rows: Any, touched: Any, out: Any) -> None:
 
 
 @kernel
-def _find_touched(rows: Any, used: Any, touched: Any) -> None:
+def find_touched(rows: Any, used: Any, touched: Any) -> None:
     """List the rows that have changed anew, from their marks."""
     touched[0] = 0
     for i in range(used):
@@ -156,27 +156,25 @@ def sweep(rows: Any, used: Any, final_ms: Any, limits_ms: Any, unmatched: Any, t
         if row["kind"] == FREE:
             row["dirty"] = 0
             free += 1
-    _find_touched(rows, used, touched)
+    find_touched(rows, used, touched)
     return free, count
 
 
 @kernel
-def relink(table: Any, rows: Any, source: Any, touched: Any) -> Any:
-    """Build the table and chains anew from rows, later rows replacing earlier ones of the same identity.
+def relink(table: Any, rows: Any, used: Any, source: Any) -> Any:
+    """Take rows into the table and chains of a store, later rows replacing earlier ones of the same identity.
 
     A prediction is the same when key, group and time are; a label when key and sequence are.
 
     Args:
-        table: int32[2^k], out; at least twice as many as rows.
-        rows: ROW[c], out.
-        source: ROW[n], n ≤ c; free rows are left out.
-        touched: int32[1 + c], out: the rows that have changed.
+        table: int32[2^k], changed; at least twice as many as rows.
+        rows: ROW[c], changed.
+        used: rows in use.
+        source: ROW[n], used + n ≤ c; free rows are left out.
 
     Returns:
         Rows in use.
     """
-    table[:] = EMPTY
-    used = 0
     for i in range(len(source)):
         row = source[i]
         if row["kind"] == FREE:
@@ -194,8 +192,28 @@ def relink(table: Any, rows: Any, source: Any, touched: Any) -> Any:
             following = rows[node]["next"]
             rows[node] = row
             rows[node]["next"] = following
-    _find_touched(rows, used, touched)
     return used
+
+
+@kernel
+def latest_expiry(source: Any, limits_ms: Any) -> Any:
+    """When the last of some rows can be forgotten.
+
+    Args:
+        source: ROW[n].
+        limits_ms: int64[2], the label horizon and the early-label horizon.
+
+    Returns:
+        The joint watermark must be past this moment.
+    """
+    latest = np.int64(-(1 << 62))
+    for i in range(len(source)):
+        row = source[i]
+        if row["kind"] == PREDICTION:
+            latest = max(latest, row["timestamp_ms"] + limits_ms[HORIZON_MS])
+        if row["label_kind"] != NO_LABEL:
+            latest = max(latest, row["label_effective_ms"] + limits_ms[EARLY_MS])
+    return latest
 
 
 @kernel
