@@ -157,13 +157,23 @@ def topics_check(config: ConfigPath = None, bootstrap_servers: Servers = None) -
 
 
 @app.command("check-config")
-def check_config(config: ConfigPath = None, bootstrap_servers: Servers = None) -> None:
+def check_config(
+    config: ConfigPath = None,
+    bootstrap_servers: Servers = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Predictions a second: tells what they need.")] = None,
+) -> None:
     """Show the configuration in force, secrets masked; or all its faults at once, exit code 2."""
     loaded = _load(config, bootstrap_servers)
     from pipeline.config_check import effective_values
 
     for line in effective_values(loaded):
         typer.echo(line)
+    if rate is not None:
+        from pipeline.core.estimate import estimate_lines
+
+        limit = loaded.joiner.max_open_rows
+        for line in estimate_lines(rate, loaded.windows.label_horizon, loaded.kafka.partitions, limit):
+            typer.echo(line)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from pipeline.logs import SERVICE_LOGGER
 from pipeline.processors.processor import Processor
 from pipeline.reactions.threads import in_thread
 from pipeline.topics import check_topics
+from pipeline.traffic import recent_rate
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Gate(Service):
                 self._failure.stop_worker(error)
                 break
             if not faults:
+                await self._tell_needs()
                 self.is_open = True
                 return
             told = "\n".join(f"  {fault}" for fault in faults)
@@ -94,6 +96,24 @@ class Gate(Service):
             break
         # Whatever comes after the gate must not start; the stop on its way cancels this.
         await asyncio.Event().wait()
+
+    async def _tell_needs(self) -> None:
+        """Log what the rate of the last hour needs, before it is needed."""
+        if "joiner" in self._config.worker.roles:
+            lines = await in_thread(lambda: _needs(self._config))
+            if lines:
+                level = logging.WARNING if lines[-1].startswith("warning") else logging.INFO
+                logger.log(level, "as in the last hour, a record taken for a prediction: %s", "\n".join(lines))
+
+
+def _needs(config: Config) -> list[str]:
+    rate = recent_rate(config, "predictions")
+    if rate is None:
+        return []
+    from pipeline.core.estimate import estimate_lines  # noqa: PLC0415 - loads kernels: not for everybody who imports us
+
+    horizon_ms, limit = config.windows.label_horizon, config.joiner.max_open_rows
+    return list(estimate_lines(rate, horizon_ms, config.kafka.partitions, limit))
 
 
 class ProcessorHost(Service):

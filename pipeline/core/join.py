@@ -102,6 +102,18 @@ NO_LABEL = join_rows.NO_LABEL
 MAX_KEPT_LABELS = join_rows.MAX_KEPT_LABELS
 
 
+def store_bytes(rows: int) -> int:
+    """The memory of a store that has grown to hold some rows.
+
+    Args:
+        rows: rows in use.
+    """
+    capacity = _FIRST_ROWS
+    while capacity < rows:
+        capacity *= 2
+    return capacity * (join_rows.ROW.itemsize + np.dtype(np.int32).itemsize) + _slots(capacity) * 4
+
+
 class JoinStore:
     """The open predictions of one partition and the labels that wait for one."""
 
@@ -289,8 +301,7 @@ class JoinStore:
 
     def _rebuild(self, parts: Sequence[NDArray[np.void]], capacity: int) -> None:
         rows = np.zeros(max(capacity, _FIRST_ROWS), join_rows.ROW)
-        # Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask.
-        table = np.full(1 << (2 * len(rows) - 1).bit_length(), join_rows.EMPTY, np.int32)
+        table = np.full(_slots(len(rows)), join_rows.EMPTY, np.int32)
         touched = np.zeros(1 + len(rows), np.int32)
         self._used = 0
         for part in parts:
@@ -298,6 +309,11 @@ class JoinStore:
         join_rows.find_touched(rows, self._used, touched)
         self._rows, self._table, self._touched = rows, table, touched
         self._free = 0
+
+
+def _slots(rows: int) -> int:
+    """Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask."""
+    return 1 << (2 * rows - 1).bit_length()
 
 
 def _joined(changes: NDArray[np.void]) -> Joined:
