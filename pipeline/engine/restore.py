@@ -10,6 +10,9 @@ Why a zombie can do no harm, and why a restore misses nothing. Say A owned parti
 3. Only then B asks where the changelog ends, open transactions counted in. What A committed was written before its
    commit began, so it lies before that end; what B reads up to there, with read_committed, is the state that belongs to
    the offsets of step 2. See ``ChangelogReader`` for reading "up to there".
+4. At last B asks for the offsets again. If they have moved, B itself is the zombie: it stood still so long that another
+   worker got p, and what it has read is newer than its offsets, or has gaps where the changelog was compacted. Nothing
+   could commit that, but the processor may break on it, so B starts again.
 
 The other order (state first, then offsets) would lose A's last transaction from the state but not from the offsets.
 A restarted worker of the same name does the same; in addition ``init_transactions`` fences its predecessor's producer,
@@ -117,16 +120,15 @@ class Restorer:
         cache = open_state_cache(
             self._config, self._processor.name, self._admin, partitions, self._now_ms, self._outside.monotonic_s
         )
+
+        def go_on() -> bool:
+            return keep_going(meter.progress())
+
         try:
-            tasks = self._read(ends, cache, meter, lambda: keep_going(meter.progress()))
-            if tasks is not None:
-                if self._orphans(committed, meter.records):
-                    # The state may be another worker's, written since we asked. Then its offsets came with it.
-                    now = self._committed(consumer, inputs, lambda: keep_going(meter.progress()))
-                    self._refuse(self._orphans(now or {}, meter.records))
-                positions = self._positions(inputs, committed)
-                if keep_going(meter.progress()):
-                    return Restored(tasks, positions, sum(meter.records.values()), cache)
+            tasks = self._read(ends, cache, meter, go_on)
+            if tasks is not None and self._is_ours(consumer, inputs, committed, go_on):
+                positions = self._positions(inputs, committed, meter.records)
+                return Restored(tasks, positions, sum(meter.records.values()), cache)
         except BaseException:
             cache.close()
             raise
@@ -196,25 +198,31 @@ class Restorer:
             return {(place.topic.removeprefix(prefix), place.partition): place.offset for place in answer}
         return None
 
-    def _orphans(self, committed: Mapping[tuple[str, int], int], restored: Mapping[int, int]) -> list[int]:
-        """Partitions that have state, and no offset of any input."""
-        known = {partition for (_, partition), offset in committed.items() if offset >= 0}
-        return [p for p, records in restored.items() if records and committed and p not in known]
-
-    def _refuse(self, orphans: Sequence[int]) -> None:
-        if orphans:
-            raise StartupError(
-                f"partition {orphans[0]} of {self._changelog} holds state but the consumer group has no offsets "
-                "(expired or deleted): reading from the beginning would count twice; set the group's offsets to "
-                f"where it stopped, or delete {self._changelog} and run `driftline topics create` to start anew"
-            )
-        raise RetriableError("another worker used these partitions during the restore")
+    def _is_ours(
+        self,
+        consumer: Any,
+        inputs: list[tuple[str, int]],
+        committed: dict[tuple[str, int], int],
+        keep_going: Callable[[], bool],
+    ) -> bool:
+        """Whether the offsets are still those that the state was read for; false when stopped."""
+        now = self._committed(consumer, inputs, keep_going)
+        if now not in (None, committed):
+            raise RetriableError("another worker used these partitions during the restore")
+        return now is not None
 
     def _positions(
-        self, inputs: list[tuple[str, int]], committed: dict[tuple[str, int], int]
+        self, inputs: list[tuple[str, int]], committed: dict[tuple[str, int], int], restored: Mapping[int, int]
     ) -> dict[tuple[str, int], int]:
         """Where to read on: the committed offset, or the log's beginning for an input that was never committed."""
         fresh = [place for place in inputs if committed[place] < 0]
+        for _, partition in fresh:
+            if restored[partition] and all(committed[topic, partition] < 0 for topic in self._processor.inputs):
+                raise StartupError(
+                    f"partition {partition} of {self._changelog} holds state but the consumer group has no offsets "
+                    "(expired or deleted): reading from the beginning would count twice; set the group's offsets to "
+                    f"where it stopped, or delete {self._changelog} and run `driftline topics create` to start anew"
+                )
         if not fresh:
             return committed
         prefix = self._config.kafka.topic_prefix

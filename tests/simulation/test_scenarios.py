@@ -1,5 +1,6 @@
 """Single faults at chosen moments: what some seed once found, kept whatever seeds come to mean."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,3 +20,24 @@ def test_a_partition_that_is_used_for_the_first_time_during_a_long_restore(point
     simulation.faults.plan({(point, 1): "long freeze"})
     simulation.world.at(3.0, simulation.fleet.more)
     assert simulation.run().differences == []
+
+
+def test_a_restore_that_stands_still_while_another_worker_goes_on() -> None:
+    """What it reads after its thaw is newer than the offsets it asked for; the processor must not see that."""
+    said: list[str] = []
+    for seed in range(12):
+        simulation = overtaken(seed, said.append)
+        assert simulation.run().differences == []
+    assert sum("another worker used these partitions during the restore" in line for line in said) > 3
+
+
+def overtaken(seed: int, trace: Callable[[str], None]) -> Simulation:
+    shape = replace(
+        draw_shape(seed), workers=1, partitions=2, session_ms=3_000, live_s=20.0, predictions=60, commit_ms=300
+    )
+    simulation = Simulation(seed, trace, shape)
+    simulation.faults.plan({("after_offsets", number): "long freeze" for number in (3, 4)})
+    for moment_s in (6.0, 12.0, 14.0):
+        simulation.world.at(moment_s, simulation.cluster.clean)
+    simulation.world.at(5.0, simulation.fleet.more)
+    return simulation
