@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,16 +38,17 @@ def main() -> int:
     # A port of its own that stays: after a restart the clients must find the broker where it was.
     with LocalBroker(BrokerOptions(data_dir=run / "broker", port=free_port(), heap_mb=512)) as broker:
         number = 0
-        while number < len(names) or time.monotonic() < end_s:
-            name, seed = names[number % len(names)], options.seed + number
-            result = run_round(
-                name, FAULTS[name][1], broker, run / f"{number:03}-{name}", seed,
-                span_s=options.span, amount=options.amount,
-            )  # fmt: skip
-            results.append(result)
-            _tell(console, result)
-            _write(run / "report.json", results)
-            number += 1
+        with suppress(KeyboardInterrupt):  # what is done so far is shown none the less
+            while number < len(names) or time.monotonic() < end_s:
+                name, seed = names[number % len(names)], options.seed + number
+                result = run_round(
+                    name, FAULTS[name][1], broker, run / f"{number:03}-{name}", seed,
+                    span_s=options.span, amount=options.amount,
+                )  # fmt: skip
+                results.append(result)
+                _tell(console, result)
+                _write(run / "report.json", results)
+                number += 1
     console.print(table(results))
     console.print(f"report: {run / 'report.json'}")
     return 1 if any(result.differences for result in results) else 0
