@@ -56,10 +56,9 @@ class World:
     def run(self, done: Callable[[], bool], limit_s: float) -> bool:
         """Do what is due until ``done``; False when the clock reaches the limit first."""
         while not done():
-            moment_s, _, call = heapq.heappop(self._due)
-            if moment_s > limit_s:
-                heapq.heappush(self._due, (moment_s, 0, call))
+            if not self._due or self._due[0][0] > limit_s:
                 return False
+            moment_s, _, call = heapq.heappop(self._due)
             self.now_s = max(self.now_s, moment_s)
             call()
         return True
