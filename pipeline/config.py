@@ -121,6 +121,7 @@ class JoinerConfig(Section):
     max_open_rows: int = Field(20_000_000, ge=1_000)
     max_buffered_feature_rows: int = Field(200_000, ge=0)
     max_segment_values: int = Field(200, ge=1)
+    max_versions: int = Field(10_000, ge=1)
     max_classes: int = Field(10_000, ge=2)
 
 

@@ -21,6 +21,7 @@ from pipeline.core.codec import (
     encode_dead_letter,
     refused_rows,
 )
+from pipeline.core.dictionary import NO_CODE
 from pipeline.core.events import (
     NO_SEGMENT,
     Cells,
@@ -205,9 +206,13 @@ class JoinerTask:
         too_late = time_ms[kept] + self._settings.limits.horizon_ms < watermark
         self._refuse(batch, rows.offset, rows.row, kept[too_late], "too_late", "its window is final already")
         kept, watermark = kept[~too_late], watermark[~too_late]
-        time_ms = time_ms[kept]
         state = self._state
         group = state.groups.encode(rows.groups)[rows.group[kept]]
+        known = group != NO_CODE
+        if not known.all():
+            self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_versions is reached")
+            kept, watermark, group = kept[known], watermark[known], group[known]
+        time_ms = time_ms[kept]
         segment_set = state.set_codes(rows, kept).astype(np.int32)
         value, known = state.class_values(rows, kept)
         if not known.all():
@@ -242,6 +247,10 @@ class JoinerTask:
     def _labels(self, batch: RecordBatch, rows: Labels, now_ms: int) -> None:
         state = self._state
         kept = self._refuse_future(batch, rows.offset, rows.row, rows.timestamp_ms, now_ms)
+        model = state.models.encode(rows.models)
+        known = model[rows.model[kept]] != NO_CODE
+        self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_versions is reached")
+        kept = kept[known]
         value, known = state.label_values(rows, kept)
         self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_classes is reached")
         kept, value = kept[known], value[known]
@@ -253,7 +262,7 @@ class JoinerTask:
             rows.key[kept],
             time_ms,
             np.maximum(time_ms, watermark),
-            state.models.encode(rows.models)[rows.model[kept]],
+            model[rows.model[kept]],
             rows.kind[kept],
             value,
             sequence=rows.offset[kept] << ROW_BITS | rows.row[kept],

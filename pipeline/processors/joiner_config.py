@@ -23,6 +23,7 @@ class JoinerSettings:
         reference_max_categories: the most texts of a feature with a bin of their own.
         max_waiting_rows: rows kept for a reference that is not known yet.
         max_segment_values: distinct values of a model's segment; more are counted as ``name=(other)``.
+        max_versions: model versions of a partition; a row of one more goes to dead letters.
         max_classes: distinct class names of a model; a row with one more goes to dead letters.
     """
 
@@ -37,6 +38,7 @@ class JoinerSettings:
     reference_max_categories: int
     max_waiting_rows: int
     max_segment_values: int
+    max_versions: int
     max_classes: int
 
 
@@ -64,5 +66,6 @@ def joiner_settings(config: Config) -> JoinerSettings:
         reference_max_categories=config.reference.max_categories,
         max_waiting_rows=config.joiner.max_buffered_feature_rows,
         max_segment_values=config.joiner.max_segment_values,
+        max_versions=config.joiner.max_versions,
         max_classes=config.joiner.max_classes,
     )

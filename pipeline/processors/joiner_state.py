@@ -42,7 +42,6 @@ from pipeline.processors.pairs import encode_pairs
 from pipeline.processors.segments import SegmentSets
 
 _META = b"meta"
-_UNBOUNDED = 1 << 30
 # Kafka takes records of a megabyte: 5,000 rows are half of one.
 _ROWS_PART = 5_000
 _DICTIONARY_PART_BYTES = 400_000
@@ -61,8 +60,8 @@ class JoinerState:
         self.learned: set[int] = set()
         self.announced: dict[int, str] = {}  # group to the id of the profile that the monitor knows
         self._facts: dict[bytes, bytes] = {}
-        self.groups: Dictionary[Group] = Dictionary(_UNBOUNDED)
-        self.models: Dictionary[str] = Dictionary(_UNBOUNDED)
+        self.groups: Dictionary[Group] = Dictionary(settings.max_versions)
+        self.models: Dictionary[str] = Dictionary(settings.max_versions)
         self.segment_sets = SegmentSets(settings.max_segment_values)
         self.classes = ClassCodes(settings.max_classes)
         self._expiry_ms: dict[int, int] = {}

@@ -123,6 +123,23 @@ def test_a_class_too_many_goes_to_dead_letters_and_spoils_no_other_model() -> No
     assert total(outputs, "labelled") == 1
 
 
+def test_a_version_too_many_goes_to_dead_letters_and_leaves_nothing_behind() -> None:
+    bench = Bench(joiner={"max_versions": 2})
+    for number in range(4):
+        bench.predict(1 + number / 10, model_version=str(number), segments={"country": number})
+        bench.label(1 + number / 10, model=f"m{number}", label=f"class {number}")
+    outputs = bench.flush()
+    assert sorted(reasons(outputs)) == [(2, "too_many"), (2, "too_many"), (3, "too_many"), (3, "too_many")]
+    assert {version for version, _, _ in cells(outputs)} == {"0", "1"}
+    assert not any(b"2" in (value or b"") for key, value in bench.log.items() if key.startswith(b"dictionary/classes"))
+    bench.crash()
+    bench.predict(2, model_version="2")
+    bench.predict(2.1, model_version="1")
+    outputs = bench.flush()
+    assert reasons(outputs) == [(4, "too_many")]
+    assert ("1", "", 2) in cells(outputs)
+
+
 def test_segments_without_end_are_counted_together() -> None:
     bench = Bench(joiner={"max_segment_values": 2})
     for number in range(5):
