@@ -13,6 +13,9 @@ from pipeline.processors.pieces import PieceLog, pack
 MAX_METRICS = 1_000
 """Metrics of a host that a pane holds, as many as one event may carry."""
 
+MAX_PANES = 200_000
+"""Panes of all hosts of a partition at one time: ten thousand hosts with twenty panes each, say."""
+
 HostWindow = tuple[str, WindowSize, int]
 
 
@@ -29,7 +32,7 @@ class HostPanes:
         self._closed_ms: int | None = None
         self._log = PieceLog()
         self.limited = 0
-        """How often a pane had more metrics than it may hold."""
+        """How often a pane had more metrics than it may hold, or there were more panes than may be open."""
         self._changed: set[tuple[str, int]] = set()
         self._dropped: set[tuple[str, int]] = set()
 
@@ -41,6 +44,9 @@ class HostPanes:
             start_ms: the pane's start.
             readings: by metric.
         """
+        if len(self._panes) >= MAX_PANES and (host, start_ms) not in self._panes:
+            self.limited += 1
+            return
         pane = self._panes.setdefault((host, start_ms), {})
         for metric, more in readings.items():
             if metric in pane:

@@ -4,10 +4,12 @@ import random
 from typing import Any
 
 import orjson
+import pytest
 
 from pipeline.core.accumulate.exact_sum import ExactSum
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.window import WindowSize
+from pipeline.processors import hosts
 from pipeline.processors.hosts import MAX_METRICS, HostPanes
 
 SIZES = [WindowSize(20, 20), WindowSize(30, 10)]
@@ -75,6 +77,19 @@ def test_a_host_that_invents_names_fills_no_memory() -> None:
     kept = [sorted(state._panes["a", 0]) for state in (one, other)]
     assert kept == [names[:MAX_METRICS]] * 2
     assert one.limited > 0
+
+
+def test_hosts_without_end_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "MAX_PANES", 3)
+    state = panes()
+    for number in range(5):
+        state.merge(f"host-{number}", 0, {"cpu": reading(1)})
+    state.merge("host-0", 0, {"cpu": reading(2)})
+    assert [host for host, _ in state._panes] == ["host-0", "host-1", "host-2"]
+    assert state.limited == 2
+    due(state, 1_000)
+    state.merge("host-4", 2_000, {"cpu": reading(1)})
+    assert [host for host, _ in state._panes] == ["host-4"], "room again"
 
 
 def test_the_changelog_restores_the_live_state_at_every_commit_and_ends_empty() -> None:
