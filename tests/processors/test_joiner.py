@@ -92,6 +92,34 @@ def test_a_clock_a_year_ahead_closes_nobodys_windows(topic: str) -> None:
     assert total(outputs, "predictions") == 1
 
 
+@pytest.mark.parametrize("topic", ["predictions", "labels"])
+def test_a_clock_a_year_behind_neither_holds_windows_open_nor_closes_any(topic: str) -> None:
+    told = []
+    for events in ([], [-365 * 86_400]):
+        bench = Bench()
+        bench.predict(20)
+        bench.label(20)
+        (bench.predict if topic == "predictions" else bench.label)(*events)
+        bench.predict(25)
+        bench.label(25)
+        outputs = bench.flush()
+        told.append((progress(outputs), total(outputs, "predictions"), total(outputs, "labelled")))
+    assert told[0] == told[1]
+    assert told[0][0] is not None
+
+
+def test_a_workers_clock_that_is_set_back_takes_no_watermark_back() -> None:
+    bench = Bench()
+    bench.now = START + 100 * S
+    bench.flush(BOTH)
+    bench.now += 6 * S
+    assert (progress(bench.flush(BOTH)) or {})["final_ms"] == 98
+    bench.now -= 3_600 * S
+    assert progress(bench.flush(BOTH)) is None
+    bench.now += 3_610 * S
+    assert (progress(bench.flush(BOTH)) or {})["final_ms"] > 98
+
+
 def test_readings_are_late_when_a_pane_has_closed() -> None:
     """
     ::
