@@ -43,6 +43,7 @@ idle_timeout = "2s"
 name = "bench"
 roles = ["joiner", "monitor"]
 web_port = 0
+state_dir = ""
 """
 
 

@@ -24,7 +24,12 @@ _DAY_MS = 86_400_000
 _REQUEST_TIMEOUT_S = 20.0
 _VISIBLE_TIMEOUT_S = 20.0
 # A state is read to its end at every restart, so what compaction cannot touch, the newest segment, must stay small.
-_COMPACTED = {"segment.bytes": str(64 << 20), "min.cleanable.dirty.ratio": "0.2"}
+# Deletions stay for a day: a worker's local copy of a state, at most half as old, must still meet them.
+_COMPACTED = {
+    "segment.bytes": str(64 << 20),
+    "min.cleanable.dirty.ratio": "0.2",
+    "delete.retention.ms": str(_DAY_MS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +291,16 @@ def _setting_faults(name: str, found: Mapping[str, str], config: Config) -> list
                 f"has cleanup.policy={','.join(policies)}, must be {topic.cleanup}",
                 f"kafka-configs --alter --entity-type topics --entity-name {full}"
                 f" --add-config cleanup.policy={topic.cleanup}",
+            )
+        )
+    deletions_ms = int(found.get("delete.retention.ms", _DAY_MS))
+    if topic.cleanup == "compact" and deletions_ms < _DAY_MS:
+        faults.append(
+            TopicFault(
+                full,
+                f"forgets deletions after delete.retention.ms={deletions_ms}, must keep them for {_DAY_MS}",
+                f"kafka-configs --alter --entity-type topics --entity-name {full}"
+                f" --add-config delete.retention.ms={_DAY_MS}",
             )
         )
     retention_ms = int(found.get("retention.ms", "-1"))

@@ -119,6 +119,15 @@ def test_labels_and_predictions_outlive_the_label_horizon(make_config: MakeConfi
     settled_faults(eventually, longer, set())
 
 
+def test_deletions_outlive_a_workers_local_copy(make_config: MakeConfig, eventually: Eventually) -> None:
+    config = make_config()
+    create_topics(config)
+    alter(config, "joiner-changelog", "delete.retention.ms", "60000")
+    faults = settled_faults(eventually, config, {"joiner-changelog"})
+    assert "delete.retention.ms=60000" in faults[config.kafka.topic("joiner-changelog")].problem
+    assert f"delete.retention.ms={DAY_MS}" in faults[config.kafka.topic("joiner-changelog")].mend
+
+
 def test_a_cluster_that_refuses_says_why(make_config: MakeConfig) -> None:
     with pytest.raises(StartupError, match=r"replication factor"):
         create_topics(make_config(kafka={"replication_factor": 3}))

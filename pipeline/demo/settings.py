@@ -53,6 +53,7 @@ js_threshold = 0.2
 [worker]
 name = "demo"
 web_port = {web_port}
+state_dir = ""
 
 [host_agent]
 interval = "1s"
