@@ -76,6 +76,19 @@ def test_a_worker_whose_broker_is_away_waits_and_says_so(tmp_path: Path, eventua
             assert worker.popen.poll() is None
 
 
+def test_a_horizon_longer_than_the_topics_retain_is_refused_with_its_mend(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config(windows={"label_horizon": "1d"})
+    create_topics(config)
+    settings = environment(config, "joiner", DRIFTLINE_WINDOWS__LABEL_HORIZON="30d")
+    with running(settings, tmp_path) as worker:
+        assert worker.popen.wait(30) == 1
+    assert "retention.ms" in worker.log
+    assert "kafka-configs --alter" in worker.log
+    assert "or shorten label_horizon" in worker.log
+
+
 def test_a_running_worker_with_a_complaint_is_not_healthy() -> None:
     complaints: list[str] = []
     running_one = RunnerStatus("joiner", state="running")
