@@ -111,7 +111,7 @@ class EngineConfig(Section):
     session_timeout: DurationMs = 10_000
     max_retries: int = Field(10, ge=0)
     watchdog: DurationMs = 60_000
-    dead_letter_limit: float = Field(0.5, gt=0, le=1)
+    dead_letter_limit: float = Field(1.0, gt=0, le=1)  # 1: input never stops a worker
     dead_letter_span: DurationMs = 60_000
 
 

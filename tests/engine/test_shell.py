@@ -197,12 +197,12 @@ def test_too_many_dead_letters_stop_it_and_the_last_are_read_again(bench: Bench,
     for _ in range(700):
         bench.producer.produce(f"{bench.prefix}left", b"bad", b"key-0")
     bench.producer.flush()
-    with running(config_for(bench.servers, bench.prefix)) as run:
+    with running(config_for(bench.servers, bench.prefix, dead_letter_limit=0.5)) as run:
         eventually(lambda: not run.thread.is_alive())
     assert isinstance(run.error, LimitError)
     refused = len(bench.read("dead-letters"))
     assert refused < 700
-    with running(config_for(bench.servers, bench.prefix, dead_letter_limit=1.0)) as run:
+    with running(config_for(bench.servers, bench.prefix)) as run:
         eventually(lambda: run.status.counters.dead_letters == 700 - refused)
         eventually(bench.complete)
     bench.check()
