@@ -48,6 +48,7 @@ SERVICE_KEYS: dict[str, type | tuple[type, ...]] = {
 NOT_SHOWN = {
     "driftline_export_series_refused_total",
     "driftline_processor_outputs_total",
+    "driftline_processor_restored_ratio",  # of interest during a restore, where /health and the log tell it
     "driftline_processor_restored_records_total",
     "driftline_reactions_total",
     "driftline_webhook_posts_total",
