@@ -4,3 +4,7 @@ from numba import njit
 
 kernel = njit(nogil=True, cache=True)
 """Decorator for kernels: arrays and scalars in, arrays out."""
+
+lean_kernel = njit(nogil=True, cache=True, _nrt=False)
+"""The same for kernels that make no arrays: passing a tuple of arrays on then counts no references. Measured on the
+join's, which call many small ones: a quarter of their time."""
