@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config
-from pipeline.core.kernels.join_rows import NO_LABEL, PREDICTION, ROW
+from pipeline.core.kernels.join_rows import EMPTY, NO_LABEL, PREDICTION, ROW, STATED
+from pipeline.core.store_rows import StoreRows
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
 from pipeline.local_broker import BrokerOptions, LocalBroker
@@ -62,10 +63,11 @@ def fill(config: Config, rows: int) -> None:
         part["key0"], part["key1"] = chance.integers(0, 2**63, (2, len(part)), np.uint64)
         part["timestamp_ms"] = part["effective_ms"] = now_ms - rows // 1_000 + (start + np.arange(len(part))) // 1_000
         part["value"] = chance.integers(0, 2, len(part))
-        part["kind"], part["label_kind"], part["next"] = PREDICTION, NO_LABEL, -1
+        part["kind"], part["label_kind"], part["next"], part["label"] = PREDICTION, NO_LABEL, EMPTY, EMPTY
+        record = StoreRows(part, np.zeros(0, STATED)).encode()
         while True:
             try:
-                producer.produce(topic, part.tobytes(), b"rows/%d" % (number // partitions), number % partitions)
+                producer.produce(topic, record, b"rows/%d" % (number // partitions), number % partitions)
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from pipeline.core.durations import format_duration
-from pipeline.core.join import store_bytes
-from pipeline.core.kernels.join_rows import ROW
+from pipeline.core.join import HOT_ROW_BYTES, STATED_BYTES
+from pipeline.core.kernels.join_rows import ROW, STATED
 
 CHANGELOG_BYTES = 55
 """Of a prediction and its label in the changelog, compressed: measured with random ids, 24 and 31."""
@@ -19,7 +19,6 @@ class Estimate:
     Attributes:
         open_rows: predictions that a label could still come for.
         memory_bytes: resident memory of the joiners' stores.
-        growing_bytes: the same while a store of that size moves into a larger one.
         changelog_bytes: disk of the brokers, for one copy.
         copy_bytes: disk of the workers, in ``worker.state_dir``.
         full_after_ms: when a partition reaches its limit of open rows; None when it never does.
@@ -27,7 +26,6 @@ class Estimate:
 
     open_rows: int
     memory_bytes: int
-    growing_bytes: int
     changelog_bytes: int
     copy_bytes: int
     full_after_ms: int | None
@@ -47,10 +45,10 @@ def estimate_state(rate_per_s: float, horizon_ms: int, partitions: int, max_open
     kept = min(rows, max_open_rows)
     return Estimate(
         open_rows=rows * partitions,
-        memory_bytes=store_bytes(kept) * partitions,
-        growing_bytes=store_bytes(kept) * partitions + store_bytes(kept) // 2,
+        memory_bytes=kept * (HOT_ROW_BYTES + STATED_BYTES) * partitions,
         changelog_bytes=rows * partitions * CHANGELOG_BYTES,
-        copy_bytes=2 * rows * partitions * ROW.itemsize,  # as it was predicted, and with its label
+        # As it was predicted, and again with its label.
+        copy_bytes=rows * partitions * (2 * ROW.itemsize + STATED.itemsize),
         full_after_ms=full_after_ms,
     )
 
@@ -71,7 +69,7 @@ def estimate_lines(rate_per_s: float, horizon_ms: int, partitions: int, max_open
     horizon = format_duration(horizon_ms)
     yield f"at {rate_per_s:,.0f} predictions/s, each with a label within {horizon}, {partitions} partitions in all need"
     yield f"  open predictions  {found.open_rows:,}"
-    yield f"  worker memory     {_size(found.memory_bytes)}, {_size(found.growing_bytes)} while a partition's grows"
+    yield f"  worker memory     {_size(found.memory_bytes)}"
     yield f"  worker disk       {_size(found.copy_bytes)} in worker.state_dir"
     yield f"  broker disk       {_size(found.changelog_bytes)} of joiner-changelog, times the replication factor"
     if found.full_after_ms is not None:

@@ -15,7 +15,7 @@ Rows are dropped once the joint watermark ``W`` (no later event has an effective
 interleave, changes nothing in the result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -25,10 +25,17 @@ from pipeline.core.errors import DriftlineError
 from pipeline.core.events import Int32s, Int64s, UInt8s, UInt64s
 from pipeline.core.kernels import join as kernels
 from pipeline.core.kernels import join_rows
+from pipeline.core.store_rows import StoreRows
 
-_FIRST_ROWS = 1 << 12
+HOT_ROW_BYTES = join_rows.ROW.itemsize + 3 * np.dtype(np.int32).itemsize
+"""Of a row in memory: itself, its place in the list of changes, and its two slots of the table."""
+
+STATED_BYTES = join_rows.STATED.itemsize
+"""Of a row's label in memory."""
+
+_FIRST_SLOTS = 1 << 13
+_FEWEST_ROWS = 1 << 10  # of the arrays: one key may have so many, whatever the memory
 _SPARE_CHANGES = 256  # room for labels that join several predictions
-_COMPACT_SHARE = 2  # rebuild when half of the rows are free: each rebuild then moves a row for every one it wins
 
 
 class StoreFullError(DriftlineError):
@@ -43,11 +50,13 @@ class JoinLimits:
         horizon_ms: how long after its prediction a label may come.
         early_ms: how long a label waits for its prediction.
         max_rows: rows at most; beyond it the store raises ``StoreFullError``.
+        memory_bytes: the memory that rows may take.
     """
 
     horizon_ms: int
     early_ms: int
     max_rows: int = 20_000_000
+    memory_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,33 +111,18 @@ NO_LABEL = join_rows.NO_LABEL
 MAX_KEPT_LABELS = join_rows.MAX_KEPT_LABELS
 
 
-def store_bytes(rows: int) -> int:
-    """The memory of a store that has grown to hold some rows.
-
-    Args:
-        rows: rows in use.
-    """
-    capacity = _FIRST_ROWS
-    while capacity < rows:
-        capacity *= 2
-    return capacity * (join_rows.ROW.itemsize + np.dtype(np.int32).itemsize) + _slots(capacity) * 4
-
-
 class JoinStore:
     """The open predictions of one partition and the labels that wait for one."""
 
     def __init__(self, limits: JoinLimits) -> None:
         self._limits = limits
         self._limits_ms = np.array([limits.horizon_ms, limits.early_ms], np.int64)
-        self._rows = np.zeros(_FIRST_ROWS, join_rows.ROW)
-        self._table = np.full(2 * _FIRST_ROWS, join_rows.EMPTY, np.int32)
-        self._touched = np.zeros(1 + _FIRST_ROWS, np.int32)
-        self._used = 0
-        self._free = 0  # among those in use, as of the last sweep; the few used again since then count as free
+        rows = min(limits.max_rows, max(limits.memory_bytes // HOT_ROW_BYTES, _FEWEST_ROWS))
+        self._hot = join_rows.make_hot(rows, rows, _FIRST_SLOTS)
 
     def __len__(self) -> int:
-        """Rows in use, those not yet reclaimed counted."""
-        return self._used
+        """Rows in use."""
+        return int(self._hot.counts[join_rows.USED] - self._hot.counts[join_rows.FREE_ROWS])
 
     def insert_predictions(
         self,
@@ -156,24 +150,13 @@ class JoinStore:
             StoreFullError: the limit of rows is reached.
         """
         count = len(timestamp_ms)
-        self._reserve(count)
+        self._grow_table(count)
         duplicate = np.zeros(count, np.uint8)
         changes = np.zeros(count, join_rows.CHANGE)
-        self._used, changed = kernels.insert_predictions(
-            self._table,
-            self._rows,
-            self._used,
-            key,
-            timestamp_ms,
-            effective_ms,
-            group,
-            segment_set,
-            value,
-            self._limits_ms,
-            duplicate,
-            changes,
-            self._touched,
-        )
+        columns = (key, timestamp_ms, effective_ms, group, segment_set, value)
+        done, changed = kernels.insert_predictions(self._hot, 0, count, *columns, self._limits_ms, duplicate, changes)
+        if done < count:
+            raise self._full()
         return duplicate.astype(bool), _joined(changes[:changed])
 
     def insert_labels(
@@ -207,33 +190,22 @@ class JoinStore:
         Raises:
             StoreFullError: the limit of rows is reached.
         """
+        count = len(timestamp_ms)
+        columns = (key, timestamp_ms, effective_ms, model, kind, value, sequence)
         start, parts, spare = 0, [], _SPARE_CHANGES
-        lost = np.zeros(len(timestamp_ms), np.uint8)
-        while start < len(timestamp_ms):
+        lost = np.zeros(count, np.uint8)
+        while start < count:
             # A label adds a change and a row for each prediction of its key, and a row for itself.
-            self._reserve(len(timestamp_ms) - start + spare)
-            changes = np.zeros(len(timestamp_ms) - start + spare, join_rows.CHANGE)
-            before = start
-            start, self._used, changed = kernels.insert_labels(
-                self._table,
-                self._rows,
-                self._used,
-                start,
-                key,
-                timestamp_ms,
-                effective_ms,
-                model,
-                kind,
-                value,
-                sequence,
-                final_ms,
-                self._limits_ms,
-                changes,
-                lost,
-                self._touched,
+            self._grow_table(count - start + spare)
+            changes = np.zeros(count - start + spare, join_rows.CHANGE)
+            done, changed = kernels.insert_labels(
+                self._hot, start, count, *columns, final_ms, self._limits_ms, changes, lost
             )
-            if start == before:  # one key with a very long chain
+            if done == start:  # no room, or one key with a very long chain
+                if spare > len(self):
+                    raise self._full()
                 spare *= 2
+            start = done
             parts.append(changes[:changed])
         where = np.flatnonzero(lost)
         unmatched = Unmatched(model[where], effective_ms[where])
@@ -248,72 +220,58 @@ class JoinStore:
         Returns:
             The labels that never met a prediction; each is reported once.
         """
-        rows = np.empty(self._used, np.int32)
-        self._free, count = join_rows.sweep(self._rows, self._used, final_ms, self._limits_ms, rows, self._touched)
-        lost = self._rows[rows[:count]]
-        unmatched = Unmatched(lost["group"].copy(), lost["label_effective_ms"].copy())
-        if self._free * _COMPACT_SHARE > max(self._used, _FIRST_ROWS):
-            self._rebuild([self._rows[: self._used]], len(self._rows))
-        return unmatched
+        labels = int(self._hot.counts[join_rows.USED_STATED])
+        model, effective_ms = np.empty(labels, np.int32), np.empty(labels, np.int64)
+        count = join_rows.sweep(self._hot, final_ms, self._limits_ms, model, effective_ms)
+        return Unmatched(model[:count].copy(), effective_ms[:count].copy())
 
-    def take_changed(self) -> NDArray[np.void]:
-        """The rows changed since the last call, to be written to the changelog.
+    def take_changed(self) -> StoreRows:
+        """The rows changed since the last call, to be written to the changelog; a copy."""
+        count = self._hot.touched[0]
+        rows, stated = np.zeros(count, join_rows.ROW), np.zeros(count, join_rows.STATED)
+        taken, labels = join_rows.take_touched(self._hot, rows, stated)
+        return StoreRows(rows[:taken], stated[:labels])
 
-        Returns:
-            ROW[n], a copy.
-        """
-        count = self._touched[0]
-        self._touched[1 : 1 + count].sort()
-        rows = np.zeros(count, join_rows.ROW)  # not empty: what lies between the fields goes to the changelog too
-        join_rows.take_touched(self._rows, self._touched, rows)
-        return rows
-
-    def expiry_ms(self, rows: NDArray[np.void]) -> int:
+    def expiry_ms(self, part: StoreRows) -> int:
         """When all of some rows can be forgotten: once the joint watermark is past that moment.
 
         Args:
-            rows: ROW[n], as ``take_changed`` gave them.
+            part: rows, as ``take_changed`` gave them.
         """
-        return int(join_rows.latest_expiry(rows, self._limits_ms))
+        return int(join_rows.latest_expiry(part.rows, part.stated, self._limits_ms))
 
-    def restore(self, parts: Sequence[NDArray[np.void]]) -> None:
-        """Fill the empty store from changelog rows.
+    def restore(self, parts: Iterable[StoreRows]) -> None:
+        """Take changelog rows in; the store is as it was before its last ``take_changed`` once it has all of them.
 
         Args:
-            parts: ROW[n] each, all that ``take_changed`` gave, in log order; a later row replaces an earlier one of the
-                same identity.
+            parts: what ``take_changed`` gave, in log order: a later row replaces an earlier one of the same identity.
+                They may come in several calls.
+
+        Raises:
+            StoreFullError: the limit of rows is reached.
         """
-        self._rebuild(parts, sum(map(len, parts)))
-
-    def _reserve(self, more: int) -> None:
-        if self._used + more <= len(self._rows):
-            return
-        live = self._used - self._free
-        if live >= self._limits.max_rows:
-            raise StoreFullError(
-                f"{live} open rows reach the limit: raise joiner.max_open_rows, or shorten windows.label_horizon"
-            )
-        # Half of the room is enough when the free rows are gone; else the room doubles.
-        if 2 * (live + more) <= len(self._rows):
-            self._rebuild([self._rows[: self._used]], len(self._rows))
-        if self._used + more > len(self._rows):
-            self._rebuild([self._rows[: self._used]], max(self._used + more, 2 * len(self._rows)))
-
-    def _rebuild(self, parts: Sequence[NDArray[np.void]], capacity: int) -> None:
-        rows = np.zeros(max(capacity, _FIRST_ROWS), join_rows.ROW)
-        table = np.full(_slots(len(rows)), join_rows.EMPTY, np.int32)
-        touched = np.zeros(1 + len(rows), np.int32)
-        self._used = 0
         for part in parts:
-            self._used = join_rows.relink(table, rows, self._used, part)
-        join_rows.find_touched(rows, self._used, touched)
-        self._rows, self._table, self._touched = rows, table, touched
-        self._free = 0
+            self._grow_table(len(part))
+            if join_rows.adopt(self._hot, part.rows, part.stated, 0) < len(part):
+                raise self._full()
 
+    def _grow_table(self, more: int) -> None:
+        """See to it that the table is at least twice as long as the rows, however many of some more are placed."""
+        needed = 2 * min(len(self) + more, len(self._hot.rows))
+        slots = len(self._hot.table)
+        if needed <= slots:
+            return
+        while slots < needed:
+            slots *= 2
+        slots = min(slots, 2 * len(self._hot.rows))
+        self._hot = self._hot._replace(table=join_rows.make_table(0))  # freed before the longer one is made
+        self._hot = self._hot._replace(table=join_rows.make_table(slots))
+        join_rows.relink_all(self._hot)
 
-def _slots(rows: int) -> int:
-    """Twice as many slots as rows keep probe sequences short; a power of two makes the modulus a mask."""
-    return 1 << (2 * rows - 1).bit_length()
+    def _full(self) -> StoreFullError:
+        return StoreFullError(
+            f"{len(self)} open rows reach the limit: raise joiner.max_open_rows, or shorten windows.label_horizon"
+        )
 
 
 def _joined(changes: NDArray[np.void]) -> Joined:

@@ -33,7 +33,7 @@ from pipeline.core.events import (
     Task,
 )
 from pipeline.core.join import JoinStore
-from pipeline.core.kernels.join_rows import ROW
+from pipeline.core.store_rows import StoreRows
 from pipeline.core.watermark import NEVER, Watermark
 from pipeline.processors.classes import ClassCodes
 from pipeline.processors.joiner_config import JoinerSettings
@@ -42,7 +42,7 @@ from pipeline.processors.pairs import encode_pairs
 from pipeline.processors.segments import SegmentSets
 
 _META = b"meta"
-# Kafka takes records of a megabyte: 5,000 rows are half of one.
+# Kafka takes records of a megabyte: 5,000 rows with labels are half of one.
 _ROWS_PART = 5_000
 _DICTIONARY_PART_BYTES = 400_000
 _SMALL = 1 << 31  # of class numbers: almost all are, and integers are counted faster than doubles
@@ -68,7 +68,7 @@ class JoinerState:
         self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0
         self._meta: dict[str, Any] = {}
-        self._restored_rows: dict[int, NDArray[np.void]] = {}
+        self._restored_rows: dict[int, StoreRows] = {}
         self._restored_waiting: dict[int, WaitingRows] = {}
 
     # --- codes ---------------------------------------------------------------------------------------------------
@@ -201,11 +201,9 @@ class JoinerState:
             first, values = dictionary.take_new()
             for start, part in _parts([orjson.dumps(_plain(value)) for value in values]):
                 yield f"dictionary/{name}/{first + start}".encode(), part
-        changed = self.store.take_changed()
-        for start in range(0, len(changed), _ROWS_PART):
-            rows = changed[start : start + _ROWS_PART]
+        for rows in self.store.take_changed().split(_ROWS_PART):
             self._expiry_ms[self._next_part] = self.store.expiry_ms(rows)
-            yield b"rows/%d" % self._next_part, rows.tobytes()
+            yield b"rows/%d" % self._next_part, rows.encode()
             self._next_part += 1
         if self._forgotten_ms < self.final_ms:
             self._forgotten_ms = self.final_ms
@@ -236,7 +234,7 @@ class JoinerState:
                 if value is None:
                     self._restored_rows.pop(int(name), None)
                 else:
-                    self._restored_rows[int(name)] = np.frombuffer(value, ROW)
+                    self._restored_rows[int(name)] = StoreRows.decode(value)
             elif kind == "waiting":
                 if value is None:
                     self._restored_waiting.pop(int(name), None)

@@ -7,7 +7,7 @@ import orjson
 
 from pipeline.config import load_config
 from pipeline.core.events import OutputRecord, RecordBatch
-from pipeline.core.kernels.join_rows import LABEL, PREDICTION
+from pipeline.core.kernels.join_rows import FREE, LABEL, NO_LABEL, PREDICTION, ROW
 from pipeline.processors.joiner import Joiner, JoinerTask, make_joiner
 
 START = 1_700_000_000_000
@@ -124,14 +124,21 @@ def progress(outputs: list[OutputRecord]) -> dict[str, int] | None:
 def snapshot(task: JoinerTask) -> Any:
     """Everything that a changelog must give back."""
     state = task._state
-    rows = state.store._rows[: len(state.store)]
-    label_names = [name for name in rows.dtype.names or () if name.startswith(("key", "label_"))]
-    names = [name for name in rows.dtype.names or () if name not in ("next", "dirty")]
+    hot = state.store._hot
+    names = [name for name in ROW.names or () if name not in ("next", "dirty", "label")]
+
+    def stated(row: Any) -> Any:
+        return hot.stated[row["label"]].item() if row["label_kind"] != NO_LABEL else None
+
+    rows = [row for row in hot.rows[: hot.counts[0]] if row["kind"] != FREE]
+    predictions = [row for row in rows if row["kind"] == PREDICTION]
     return {
-        "predictions": sorted(tuple(row[name].item() for name in names) for row in rows if row["kind"] == PREDICTION),
-        # A set: a label that two versions shared may stand twice until the store is compacted.
+        "predictions": sorted((*(row[name].item() for name in names), stated(row)) for row in predictions),
+        # A set: a label that two versions shared may stand twice.
         "labels": {
-            (*(row[name].item() for name in label_names), row["labels"] == 0) for row in rows if row["kind"] == LABEL
+            (row["key0"].item(), row["key1"].item(), stated(row), row["label_kind"].item(), row["labels"] == 0)
+            for row in rows
+            if row["kind"] == LABEL
         },
         "marks": {topic: mark.newest_ms for topic, mark in state.watermarks.items()},
         "final": state.final_ms,

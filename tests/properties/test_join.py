@@ -13,7 +13,7 @@ from pipeline.core.join import NO_LABEL, JoinLimits, JoinStore
 
 EXAMPLES = int(os.environ.get("DRIFTLINE_TEST_EXAMPLES", "200"))
 LATENESS = 3
-LIMITS = JoinLimits(horizon_ms=12, early_ms=5)
+LIMITS = JoinLimits(horizon_ms=12, early_ms=5, memory_bytes=1 << 16)
 
 
 @dataclass
