@@ -1,13 +1,71 @@
-"""How every kernel is compiled: without the GIL, and cached on disk so that only the first start waits."""
+"""How every kernel is compiled: without the GIL, and cached on disk so that only the first start waits.
 
-from numba import njit
+numba knows a cached kernel again by its own file alone, and would go on with an old version of what it calls in other
+files, after an upgrade as well as while kernels are being written. So the cache of a file lies in a folder named after
+the contents of that file and of all kernel files that it imports.
+"""
 
-kernel = njit(nogil=True, cache=True)
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import config, njit
+
+_FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
+
+_FOLDER = Path(__file__).parent
+_settings: Any = config  # it fills itself, no type checker knows with what
+_IMPORT = re.compile(r"^from pipeline\.core\.kernels\.(\w+) import", re.MULTILINE)
+
+
+@cache
+def sources(name: str) -> frozenset[str]:
+    """The kernel files that a file is made of.
+
+    Args:
+        name: of the file, without its ending.
+
+    Returns:
+        Its name and those of all that it imports, by whatever way.
+    """
+    imported = _IMPORT.findall((_FOLDER / f"{name}.py").read_text())
+    return frozenset({name}).union(*map(sources, imported))
+
+
+@cache
+def _cache_folder(name: str) -> str:
+    digest = sha256()
+    for source in sorted(sources(name)):
+        digest.update((_FOLDER / f"{source}.py").read_bytes())
+    # An installation that its user cannot write to has its kernels in the user's own cache.
+    home = _FOLDER / "__pycache__" if os.access(_FOLDER, os.W_OK) else Path.home() / ".cache" / "driftline" / "kernels"
+    return str(home / f"{name}-{digest.hexdigest()[:16]}")
+
+
+def _compiler(**options: Any) -> Callable[[_FunctionT], _FunctionT]:
+    def compiled(function: _FunctionT) -> _FunctionT:
+        chosen = _settings.CACHE_DIR
+        if not chosen:
+            _settings.CACHE_DIR = _cache_folder(function.__module__.rpartition(".")[2])
+        try:
+            compiled_function: _FunctionT = njit(nogil=True, cache=True, **options)(function)
+            return compiled_function
+        finally:
+            _settings.CACHE_DIR = chosen
+
+    return compiled
+
+
+kernel = _compiler()
 """Decorator for kernels: arrays and scalars in, arrays out."""
 
-lean_kernel = njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload] # of the options it does not type
+lean_kernel = _compiler(_nrt=False)
 """The same for kernels that make no arrays: passing a tuple of arrays on then counts no references. Measured on the
 join's, which call many small ones: a quarter of their time."""
 
-inline_kernel = njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[call-overload] # as above
-"""The same for small kernels that others call for every byte or cell: their bodies are copied into the callers."""
+inline_kernel = _compiler(_nrt=False, forceinline=True)
+"""The same for small kernels that others call for every byte or cell: their bodies become part of their callers'."""

@@ -10,7 +10,7 @@ from pipeline.core.kernels.hashing import hash_ids, hash_key, murmur3_128
 
 Kernel = Callable[..., NDArray[np.uint64]]
 COMPILED: Kernel = hash_ids
-PLAIN: Kernel = hash_ids.py_func
+PLAIN: Kernel = hash_ids.py_func  # type: ignore[attr-defined]  # what the compiler was given
 
 FOX = b"The quick brown fox jumps over the lazy dog"
 
