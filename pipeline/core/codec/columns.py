@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.core.codec.names import class_name
 from pipeline.core.events import Float64s, Int32s, Int64s, UInt64s
-from pipeline.core.kernels.hashing import hash_ids, murmur3_128
+from pipeline.core.kernels.hashing import gather_texts, hash_ids, murmur3_128
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 NameT = TypeVar("NameT", bound=Hashable)
@@ -120,6 +120,17 @@ class JoinKeys:
         sizes = map(len, ids) if text.isascii() else (len(one.encode()) for one in ids)
         self._bytes.append(text.encode())
         self._sizes.append(np.fromiter(sizes, np.int64, len(ids)))
+
+    def add_spans(self, buffer: bytes, spans: Int64s) -> None:
+        """Append ids that stand in a buffer.
+
+        Args:
+            buffer: UTF-8.
+            spans: int64[n, 2], where each id begins and ends.
+        """
+        gathered, sizes = gather_texts(np.frombuffer(buffer, np.uint8), spans)
+        self._bytes.append(gathered.tobytes())
+        self._sizes.append(sizes)
 
     def hashed(self, model: Int32s, models: Iterable[str]) -> UInt64s:
         """The join keys of all n rows.

@@ -35,6 +35,13 @@ class _Column:
             codes[is_text] = self._coded(list(compress(values, is_text)))
             self.parts.append((start, numbers, codes))
 
+    def add_scanned(self, start: int, scanned: FeatureColumn) -> None:
+        codes = scanned.codes
+        if codes is not None:
+            # The last name stands for -1, no text.
+            codes = np.append(self._coded(scanned.texts), np.int32(-1))[codes]
+        self.parts.append((start, scanned.numbers, codes))
+
     def _coded(self, texts: Sequence[Any]) -> Int32s:
         return self.texts.encode(texts).astype(np.int32)
 
@@ -114,14 +121,31 @@ class FeatureCollector:
             rows: int32[k], their rows in the batch.
             columns: name to k checked values.
         """
-        tables = self._tables.setdefault(group, [_Table()])
-        if not tables[-1].fits(list(columns)):
-            tables.append(_Table())
-        table = tables[-1]
+        table = self._table(group, list(columns))
         for name, values in columns.items():
             table.columns.setdefault(name, _Column()).add(table.size, values)
         table.rows.append(rows)
         table.size += len(rows)
+
+    def add_scanned(self, group: int, rows: Int32s, columns: Mapping[str, FeatureColumn]) -> None:
+        """Append rows as a scan found them.
+
+        Args:
+            group: their group.
+            rows: int32[k], their rows in the batch.
+            columns: name to k values.
+        """
+        table = self._table(group, list(columns))
+        for name, column in columns.items():
+            table.columns.setdefault(name, _Column()).add_scanned(table.size, column)
+        table.rows.append(rows)
+        table.size += len(rows)
+
+    def _table(self, group: int, names: Sequence[str]) -> _Table:
+        tables = self._tables.setdefault(group, [_Table()])
+        if not tables[-1].fits(names):
+            tables.append(_Table())
+        return tables[-1]
 
     def tables(self) -> list[FeatureTable]:
         """What was collected.

@@ -13,13 +13,26 @@ from pipeline.core.codec.names import hash_members, ideal_ranking, label_set
 from pipeline.core.codec.parse import BatchLayout
 from pipeline.core.codec.records import RecordReader
 from pipeline.core.codec.rows import label_event
+from pipeline.core.codec.scan import Field, Kind, Scan, make_fields, scan_records
+from pipeline.core.codec.scanned import code_names, mixed_values
 from pipeline.core.codec.shapes import LabelEvent, Name, Timestamp
+from pipeline.core.distinct import distinct_codes
 from pipeline.core.errors import BadEventError
 from pipeline.core.events import Decoded, Int32s, Int64s, LabelKind, Labels, RecordBatch, UInt8s
+from pipeline.core.kernels.scan_cells import FLOAT, INTEGER, TEXT
 
 _EVENT_DECODER = msgspec.json.Decoder(LabelEvent)
 _NUMBERS = frozenset({int, float, bool})
 _TEXTS = frozenset({str})
+
+_FIELDS = make_fields(
+    [
+        Field("prediction_id", Kind.ID, 1, limits.MAX_NAME_CHARS, required=True),
+        Field("model", Kind.CODE, 1, limits.MAX_NAME_CHARS, required=True),
+        Field("timestamp_ms", Kind.TIME, 0, limits.MAX_TIMESTAMP_MS, required=True),
+        Field("label", Kind.TOKEN, required=True),
+    ]
+)
 
 
 class _LabelColumns(msgspec.Struct, gc=False):
@@ -53,6 +66,22 @@ def decode_labels(batch: RecordBatch) -> Decoded:
     return Decoded(sink.finish(), dead)
 
 
+def scan_labels(values: Sequence[bytes], *, columnar: bool) -> Scan:
+    """Read what is plain of a run of records.
+
+    Args:
+        values: the records.
+        columnar: whether each holds many rows.
+
+    Returns:
+        The scan; records with numbers that a float64 may not hold are not good.
+    """
+    scan = scan_records(_FIELDS, 0, values, columnar=columnar, most_rows=limits.MAX_BATCH_ROWS)
+    kinds, tokens = scan.cells.kinds, scan.cells.tokens
+    size = np.where(kinds == FLOAT, np.abs(tokens.view(np.float64)), np.abs(tokens))
+    return scan.without(((kinds == INTEGER) | (kinds == FLOAT)) & ~(size < limits.MAX_EXACT_INTEGER))
+
+
 class _LabelSink:
     """Collects labels; see ``records.Sink``."""
 
@@ -71,6 +100,25 @@ class _LabelSink:
         self._model: list[Int64s] = []
         self._kind: list[UInt8s] = []
         self._value: list[Int64s] = []
+
+    scan = staticmethod(scan_labels)
+
+    def add_scanned(self, scan: Scan, first: int, last: int, offsets: Sequence[int]) -> None:
+        """Append the rows of good records."""
+        rows, offset, row = scan.rows(first, last, offsets)
+        is_text = scan.cells.kinds[rows] == TEXT
+        value = mixed_values(scan, rows, is_text, self._classes)
+        used, model = distinct_codes(scan.cells.codes[0, rows].astype(np.int64))
+        names = code_names(scan, 0)
+        self._keys.add_spans(scan.buffer, scan.cells.ids[rows])
+        self._extend(
+            offset=offset,
+            row=row,
+            timestamp_ms=scan.cells.times[rows],
+            model=self._models.encode([names[code] for code in used.tolist()])[model],
+            kind=np.where(is_text, np.uint8(LabelKind.TEXT), np.uint8(LabelKind.NUMBER)),
+            value=value,
+        )
 
     def add_events(self, events: Sequence[LabelEvent], offsets: Sequence[int], rows: Sequence[int]) -> list[int]:
         """Append rows; the types judge a label on its own."""
@@ -145,6 +193,11 @@ class _LabelSink:
         value: Int64s,
     ) -> None:
         self._keys.add(ids)
+        self._extend(offset=offset, row=row, timestamp_ms=timestamp_ms, model=model, kind=kind, value=value)
+
+    def _extend(
+        self, *, offset: Int64s, row: Int32s, timestamp_ms: Int64s, model: Int64s, kind: UInt8s, value: Int64s
+    ) -> None:
         self._offset.append(offset)
         self._row.append(row)
         self._timestamp_ms.append(timestamp_ms)

@@ -1,46 +1,27 @@
 """``predictions`` records to columns."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 
 from pipeline.core.codec import limits
 from pipeline.core.codec.columns import Codes, JoinKeys, class_codes, joined, optional_floats
 from pipeline.core.codec.features import FeatureCollector
 from pipeline.core.codec.names import hash_members, label_set, ranking
 from pipeline.core.codec.parse import BatchLayout
+from pipeline.core.codec.prediction_columns import TYPES, decode_columns, lengths_fit, optional_column, per_row, suit
+from pipeline.core.codec.prediction_scan import LATENCY, MODEL, SCORE, TASK, TASKS, VERSION, scan_predictions
 from pipeline.core.codec.records import RecordReader
 from pipeline.core.codec.rows import prediction_event, segment_text
-from pipeline.core.codec.shapes import (
-    Digest,
-    Embedding,
-    FeatureValue,
-    Latency,
-    Name,
-    PredictionEvent,
-    Principal,
-    Probability,
-    SegmentName,
-    SegmentValue,
-    TaskName,
-    Timestamp,
-    Version,
-)
+from pipeline.core.codec.scan import Scan
+from pipeline.core.codec.scanned import code_names, feature_columns, mixed_values, segment_values
+from pipeline.core.codec.shapes import PredictionEvent
+from pipeline.core.distinct import distinct_codes
 from pipeline.core.errors import BadEventError
 from pipeline.core.events import Decoded, Float64s, Group, Int32s, Int64s, Predictions, RecordBatch, Task
 
-_TASKS = {task.name.lower(): task for task in Task}
-_CLASS_TYPES = frozenset({str, int, bool})
-_TYPES = {
-    Task.BINARY: _CLASS_TYPES,
-    Task.MULTICLASS: _CLASS_TYPES,
-    Task.MULTILABEL: frozenset({list}),
-    Task.REGRESSION: frozenset({int, float}),
-    Task.RANKING: frozenset({list}),
-}
 _CLASSES, _LABELS, _NUMBER, _ITEMS = range(4)
 _CODING = {
     Task.BINARY: _CLASSES,
@@ -50,39 +31,8 @@ _CODING = {
     Task.RANKING: _ITEMS,
 }
 _EVENT_DECODER = msgspec.json.Decoder(PredictionEvent)
-_BEYOND = 2.0**63
 
 GroupKey = tuple[str, str, str, type]
-
-
-class _PredictionColumns(msgspec.Struct, gc=False):
-    """A ``prediction.v1`` record in the columnar layout, as the publisher writes it; other forms go row by row."""
-
-    n: Annotated[int, Meta(ge=1, le=limits.MAX_BATCH_ROWS)]
-    prediction_id: list[Name]
-    model: Name | list[Name]
-    model_version: Version | list[Version]
-    timestamp_ms: Timestamp | list[Timestamp]
-    task: TaskName
-    prediction: Any
-    score: Probability | list[Probability | None] | None = None
-    latency_ms: Latency | list[Latency | None] | None = None
-    features: Annotated[dict[Name, FeatureValue | list[FeatureValue]], Meta(max_length=limits.MAX_FEATURES)] | None = (
-        None
-    )
-    segments: (
-        Annotated[dict[SegmentName, SegmentValue | list[SegmentValue]], Meta(max_length=limits.MAX_SEGMENTS)] | None
-    ) = None
-    scores: (
-        Annotated[dict[Name, Probability | list[Probability | None] | None], Meta(max_length=limits.MAX_SCORES)] | None
-    ) = None
-    embedding: list[Embedding | None] | None = None
-    principal: Principal | list[Principal | None] | None = None
-    input_digest: Digest | list[Digest | None] | None = None
-
-
-_COLUMNS_DECODER = msgspec.json.Decoder(_PredictionColumns)
-
 
 PREDICTION_LAYOUT = BatchLayout(
     fields=PredictionEvent.__struct_fields__,
@@ -112,8 +62,8 @@ def decode_predictions(batch: RecordBatch) -> Decoded:
 
 def _group_of(key: GroupKey) -> Group:
     model, version, task_name, kind = key
-    task = _TASKS[task_name]
-    if kind not in _TYPES[task]:
+    task = TASKS[task_name]
+    if kind not in TYPES[task]:
         raise BadEventError("wrong_type", "the prediction does not suit the task")
     return Group(model, version, task)
 
@@ -124,37 +74,6 @@ def _segment_set(texts: tuple[str | None, ...]) -> tuple[str, ...]:
 
 def _segment_texts(name: str, values: Iterable[object]) -> list[str | None]:
     return [None if value is None else f"{name}={segment_text(value)}" for value in values]
-
-
-def _per_row(column: Any, n: int) -> list[Any]:
-    return column if isinstance(column, list) else [column] * n
-
-
-def _lengths_fit(columns: Any, n: int) -> bool:
-    for field in PredictionEvent.__struct_fields__:
-        column = getattr(columns, field)
-        parts = column.values() if isinstance(column, dict) else (column,)
-        if any(isinstance(part, list) and len(part) != n for part in parts):
-            return False
-    return True
-
-
-def _suit(task: Task, predictions: list[Any]) -> bool:
-    """Whether a column's values are plainly what the task asks for; those of classes are checked as they get codes."""
-    if task.is_classes:
-        return True
-    if not set(map(type, predictions)) <= _TYPES[task]:
-        return False
-    if task is Task.REGRESSION:
-        # The one integer at the limit is 2^63 as a float64, which lies beyond: the checks tell them apart.
-        return bool((np.abs(np.array(predictions, np.float64)) < _BEYOND).all())
-    return max(map(len, predictions)) <= limits.MAX_MEMBERS
-
-
-def _optional_column(column: Sequence[float | None] | float | None, n: int) -> Float64s:
-    if isinstance(column, list):
-        return optional_floats(column)
-    return np.full(n, np.nan if column is None else column, np.float64)
 
 
 def _distinct(group: Int64s) -> list[int]:
@@ -188,6 +107,49 @@ class _PredictionSink:
         self._latency_ms: list[Float64s] = []
         self._segment_set: list[Int64s] = []
 
+    scan = staticmethod(scan_predictions)
+
+    def add_scanned(self, scan: Scan, first: int, last: int, offsets: Sequence[int]) -> None:
+        """Append the rows of good records."""
+        rows, offset, row = scan.rows(first, last, offsets)
+        models, versions, tasks = (code_names(scan, column) for column in (MODEL, VERSION, TASK))
+        codes = scan.cells.codes[:, rows].astype(np.int64)
+        distinct, where = distinct_codes((codes[MODEL] * len(versions) + codes[VERSION]) * len(tasks) + codes[TASK])
+        keys: list[GroupKey] = []
+        for code in distinct.tolist():
+            task = tasks[code % len(tasks)]
+            model, version = divmod(code // len(tasks), len(versions))
+            keys.append((models[model], versions[version], task, next(iter(TYPES[TASKS[task]]))))
+        groups = self._groups.encode(keys)
+        group = groups[where]
+        is_class = np.array([TASKS[key[2]].is_classes for key in keys])[where]
+        value = mixed_values(scan, rows, is_class, self._classes)
+        self._add_scanned_features(scan, rows, group, _distinct(group))
+        self._size += len(row)
+        self._keys.add_spans(scan.buffer, scan.cells.ids[rows])
+        self._extend(
+            offset=offset,
+            row=row,
+            timestamp_ms=scan.cells.times[rows],
+            group=group,
+            value=value,
+            score=scan.cells.reals[SCORE, rows].view(np.float64),
+            latency_ms=scan.cells.reals[LATENCY, rows].view(np.float64),
+            segment_set=segment_values(scan, rows, self._segment_sets),
+        )
+
+    def _add_scanned_features(self, scan: Scan, rows: slice, group: Int64s, groups: Sequence[int]) -> None:
+        carries = scan.cells.carries[rows].astype(bool)
+        if len(groups) == 1 and carries.all():
+            every = np.arange(self._size, self._size + len(group), dtype=np.int32)
+            self._features.add_scanned(groups[0], every, feature_columns(scan, rows))
+            return
+        for code in groups:
+            own = np.flatnonzero(carries & (group == code))
+            if len(own):
+                columns = feature_columns(scan, own + rows.start)
+                self._features.add_scanned(code, (own + self._size).astype(np.int32), columns)
+
     def add_events(self, events: Sequence[PredictionEvent], offsets: Sequence[int], rows: Sequence[int]) -> list[int]:
         """Append rows, or name those whose prediction the types alone cannot judge."""
         if not events:
@@ -196,7 +158,7 @@ class _PredictionSink:
         try:
             group = self._groups.encode(keys)
         except BadEventError:
-            return [index for index, key in enumerate(keys) if key[3] not in _TYPES[_TASKS[key[2]]]]
+            return [index for index, key in enumerate(keys) if key[3] not in TYPES[TASKS[key[2]]]]
         used = _distinct(group)
         value = self._values(group, used, [event.prediction for event in events])
         segments = [event.segments for event in events]
@@ -225,36 +187,36 @@ class _PredictionSink:
 
     def add_columns(self, value: bytes, offset: int) -> bool:
         """Append a columnar record whose columns are all plain."""
-        columns = _COLUMNS_DECODER.decode(value)
+        columns = decode_columns(value)
         n = columns.n
-        if not _lengths_fit(columns, n):
+        if not lengths_fit(columns, n):
             return False
         try:
-            predictions = _per_row(columns.prediction, n)
-            if not _suit(_TASKS[columns.task], predictions):
+            predictions = per_row(columns.prediction, n)
+            if not suit(TASKS[columns.task], predictions):
                 return False
-            values = self._coded(_CODING[_TASKS[columns.task]], predictions)
+            values = self._coded(_CODING[TASKS[columns.task]], predictions)
         except (BadEventError, TypeError, OverflowError):
             return False
         # Which type stands for the task's own: the values have just been found to suit it.
-        kind = next(iter(_TYPES[_TASKS[columns.task]]))
+        kind = next(iter(TYPES[TASKS[columns.task]]))
         if isinstance(columns.model, str) and isinstance(columns.model_version, str):
             code = self._groups.code((columns.model, columns.model_version, columns.task, kind))
             group = np.full(n, code, np.int64)
         else:
-            versions = zip(_per_row(columns.model, n), _per_row(columns.model_version, n), strict=True)
+            versions = zip(per_row(columns.model, n), per_row(columns.model_version, n), strict=True)
             group = self._groups.encode([(model, version, columns.task, kind) for model, version in versions])
         if columns.features:
-            self._add_feature_columns(group, {name: _per_row(one, n) for name, one in columns.features.items()})
+            self._add_feature_columns(group, {name: per_row(one, n) for name, one in columns.features.items()})
         self._append(
             ids=columns.prediction_id,
             offset=np.full(n, offset, np.int64),
             row=np.arange(n, dtype=np.int32),
-            timestamp_ms=np.array(_per_row(columns.timestamp_ms, n), np.int64),
+            timestamp_ms=np.array(per_row(columns.timestamp_ms, n), np.int64),
             group=group,
             value=values,
-            score=_optional_column(columns.score, n),
-            latency_ms=_optional_column(columns.latency_ms, n),
+            score=optional_column(columns.score, n),
+            latency_ms=optional_column(columns.latency_ms, n),
             segment_set=self._segment_column(columns.segments, n),
         )
         return True
@@ -297,6 +259,29 @@ class _PredictionSink:
     ) -> None:
         self._size += len(ids)
         self._keys.add(ids)
+        self._extend(
+            offset=offset,
+            row=row,
+            timestamp_ms=timestamp_ms,
+            group=group,
+            value=value,
+            score=score,
+            latency_ms=latency_ms,
+            segment_set=segment_set,
+        )
+
+    def _extend(
+        self,
+        *,
+        offset: Int64s,
+        row: Int32s,
+        timestamp_ms: Int64s,
+        group: Int64s,
+        value: Int64s,
+        score: Float64s,
+        latency_ms: Float64s,
+        segment_set: Int64s,
+    ) -> None:
         self._offset.append(offset)
         self._row.append(row)
         self._timestamp_ms.append(timestamp_ms)

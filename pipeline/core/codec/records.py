@@ -1,19 +1,23 @@
 """The way of a record batch: fast where everything is plain, strict and slow where something is not.
 
-A run of single events is read by a typed decoder; a record that it refuses is read again by the checks, which accept or
-name the fault. A columnar record is read whole by a typed decoder into columns; when that refuses, row by row through
-the same checks. So every row's fate is decided by itself, never by its neighbours.
+A run of records is scanned by kernels, which read what is plain (nearly everything) and leave the rest. Single events
+that they leave, with those around them, are read by a typed decoder; a record that it refuses is read again by the
+checks, which accept or name the fault. A columnar record that they leave is read whole by a typed decoder; when that
+refuses, row by row through the same checks. So every row's fate is decided by itself, never by its neighbours.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.codec.headers import is_columnar
 from pipeline.core.codec.parse import BatchLayout, batch_rows, parse_object
+from pipeline.core.codec.scan import Scan
 from pipeline.core.errors import BadEventError
 from pipeline.core.events import DeadLetter, RecordBatch
 
@@ -38,6 +42,12 @@ class Sink(Protocol[EventT]):
 
     event: str
     layout: BatchLayout
+
+    def scan(self, values: Sequence[bytes], /, *, columnar: bool) -> Scan:
+        """Read what is plain of a run of records."""
+
+    def add_scanned(self, scan: Scan, first: int, last: int, offsets: Sequence[int]) -> None:
+        """Append the rows of records ``first`` to ``last - 1``, all of them good."""
 
     def read(self, value: bytes, /) -> EventT:
         """Read one event by its types; raises one of ``REFUSALS`` when in doubt."""
@@ -76,14 +86,22 @@ class RecordReader(Generic[EventT]):
             whole = len(indexes) == len(batch)
             values: Sequence[bytes] = batch.values if whole else [batch.values[index] for index in indexes]  # type: ignore[assignment,misc]  # none is null
             offsets = batch.offsets if whole else [batch.offsets[index] for index in indexes]
-            if columnar:
-                for value, offset in zip(values, offsets, strict=True):
-                    self._read_columns(value, offset)
-            else:
-                for start in range(0, len(values), _CHUNK):
-                    self._read_singles(values[start : start + _CHUNK], offsets[start : start + _CHUNK])
+            self._read_run(values, offsets, columnar=columnar)
         self._dead.sort(key=lambda letter: (letter.offset, letter.row or 0))
         return self._dead
+
+    def _read_run(self, values: Sequence[bytes], offsets: Sequence[int], *, columnar: bool) -> None:
+        scan = self._sink.scan(values, columnar=columnar)
+        for first, last, plain in _stretches(scan.good, 1 if columnar else _CHUNK):
+            if plain:
+                self._sink.add_scanned(scan, first, last, offsets[first:last])
+            elif columnar:
+                for value, offset in zip(values[first:last], offsets[first:last], strict=True):
+                    self._read_columns(value, offset)
+            else:
+                for start in range(first, last, _CHUNK):
+                    stop = min(start + _CHUNK, last)
+                    self._read_singles(values[start:stop], offsets[start:stop])
 
     def _read_singles(self, values: Sequence[bytes], offsets: Sequence[int]) -> None:
         sink = self._sink
@@ -228,6 +246,18 @@ def dead_letter(
         The dead letter.
     """
     return DeadLetter(batch.topic, batch.partition, offset, row, error.reason, error.detail, value)
+
+
+def _stretches(good: NDArray[np.bool_], chunk: int) -> Iterator[tuple[int, int, bool]]:
+    """Cut n records into stretches that go the same way, each a multiple of ``chunk`` long.
+
+    A doubtful record takes its chunk with it: rows handed on one by one would cost more than the typed decoder's.
+    """
+    plain = np.logical_and.reduceat(good, np.arange(0, len(good), chunk))
+    edges = np.flatnonzero(np.diff(plain)) + 1
+    bounds = [0, *(edges * chunk).tolist(), len(good)]
+    for first, last in pairwise(bounds):
+        yield first, last, bool(plain[first // chunk])
 
 
 def _refuse_bad_utf8(values: Sequence[bytes]) -> None:

@@ -158,3 +158,24 @@ def hash_ids(
         keys[row, 1] = h2
         start = end
     return keys
+
+
+@kernel
+def gather_texts(buffer: NDArray[np.uint8], spans: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Copy texts out of a buffer, one behind the other.
+
+    Args:
+        buffer: uint8[b].
+        spans: int64[n, 2], where each text begins and ends.
+
+    Returns:
+        uint8[m], the bytes of all texts; int64[n], the length of each.
+    """
+    sizes = spans[:, 1] - spans[:, 0]
+    gathered = np.empty(sizes.sum(), np.uint8)
+    place = 0
+    for row in range(len(spans)):
+        for at in range(spans[row, 0], spans[row, 1]):
+            gathered[place] = buffer[at]
+            place += 1
+    return gathered, sizes
