@@ -267,7 +267,8 @@ class ProcessorRunner:
     def _round(self) -> None:
         """Consume, process, and commit when it is time."""
         slow_s = min(COMMIT_SPACING * self._commit_took_s, COMMIT_SPACING_MAX_S)
-        due_s = self._last_commit_s + max(self._engine.commit_interval_ms / 1_000, slow_s)
+        soonest_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
+        due_s = max(soonest_s, self._last_commit_s + slow_s)
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
         if not self._is_awake():
             self._doubt_ends()
@@ -283,6 +284,8 @@ class ProcessorRunner:
             self._tables.poll()
         if not self._tasks:
             return
+        if not records:
+            due_s = soonest_s  # no work would have had the time that spacing saves
         if self._outside.monotonic_s() >= due_s or self._uncommitted >= self._engine.max_uncommitted_events:
             self._commit()
         self._apply_back_pressure()
