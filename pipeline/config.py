@@ -116,9 +116,10 @@ class EngineConfig(Section):
 
 
 class JoinerConfig(Section):
-    """Limits of the joiner's state, a partition."""
+    """Limits of the joiner's state: ``memory_mb`` of a worker, the others of a partition."""
 
-    max_open_rows: int = Field(20_000_000, ge=1_000)
+    memory_mb: int = Field(1_024, ge=16, le=1_000_000)
+    max_open_rows: int = Field(200_000_000, ge=1_000)
     max_buffered_feature_rows: int = Field(200_000, ge=0)
     max_segment_values: int = Field(200, ge=1)
     max_versions: int = Field(10_000, ge=1)

@@ -138,13 +138,14 @@ def _make(config: Config) -> Worker:
 
 
 def _make_joiner(config: Config) -> Processor:
+    from pipeline.engine.cold_rows import open_cold_folder  # noqa: PLC0415 - loads RocksDB: only where it is needed
     from pipeline.processors.joiner import make_joiner  # noqa: PLC0415 - loads kernels: only in its own thread
     from pipeline.processors.warm_up import warm_joiner  # noqa: PLC0415 - as above
     from pipeline.reference_file import load_reference_file  # noqa: PLC0415 - as above
 
     given = {(file.model, file.model_version): load_reference_file(file.path) for file in config.references}
     warm_joiner(config)
-    return make_joiner(config, given)
+    return make_joiner(config, given, open_cold_folder(config).blocks)
 
 
 def _make_monitor(config: Config) -> Processor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from pipeline.core.durations import format_duration
-from pipeline.core.join import HOT_ROW_BYTES, STATED_BYTES
+from pipeline.core.join_hot import ROW_BYTES, STATED_BYTES
 from pipeline.core.kernels.join_rows import ROW, STATED
 
 CHANGELOG_BYTES = 55
@@ -45,7 +45,7 @@ def estimate_state(rate_per_s: float, horizon_ms: int, partitions: int, max_open
     kept = min(rows, max_open_rows)
     return Estimate(
         open_rows=rows * partitions,
-        memory_bytes=kept * (HOT_ROW_BYTES + STATED_BYTES) * partitions,
+        memory_bytes=kept * (ROW_BYTES + STATED_BYTES) * partitions,
         changelog_bytes=rows * partitions * CHANGELOG_BYTES,
         # As it was predicted, and again with its label.
         copy_bytes=rows * partitions * (2 * ROW.itemsize + STATED.itemsize),

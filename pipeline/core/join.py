@@ -15,31 +15,28 @@ Rows are dropped once the joint watermark ``W`` (no later event has an effective
 interleave, changes nothing in the result.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import DriftlineError
 from pipeline.core.events import Int32s, Int64s, UInt8s, UInt64s
+from pipeline.core.join_cold import ColdBlocks, ColdTier, StoreFullError
+from pipeline.core.join_hot import SLACK_ROWS, HotRows, SharedMemory
 from pipeline.core.kernels import join as kernels
-from pipeline.core.kernels import join_rows
+from pipeline.core.kernels import join_rows, join_upkeep
+from pipeline.core.kernels.join_cold import take_dirty
+from pipeline.core.kernels.join_rows import Hot
 from pipeline.core.store_rows import StoreRows
+from pipeline.core.watermark import NEVER
 
-HOT_ROW_BYTES = join_rows.ROW.itemsize + 3 * np.dtype(np.int32).itemsize
-"""Of a row in memory: itself, its place in the list of changes, and its two slots of the table."""
+INDEX_SHARE = 3
+"""A third of the memory is for the index of the cold tier: with all of it in use, a row in 14 is in memory."""
 
-STATED_BYTES = join_rows.STATED.itemsize
-"""Of a row's label in memory."""
-
-_FIRST_SLOTS = 1 << 13
-_FEWEST_ROWS = 1 << 10  # of the arrays: one key may have so many, whatever the memory
-_SPARE_CHANGES = 256  # room for labels that join several predictions
-
-
-class StoreFullError(DriftlineError):
-    """The store holds as many rows as its limit allows."""
+_SLICE = 1 << 14  # of a batch at once: its rows on disk come to memory first, and there must be room for them
+_SPARE = 256  # and room for labels that join several predictions
+_DEMOTED_SHARE = 16  # of the rows that memory has room for go to disk at once: not too often, and no long pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class JoinLimits:
         horizon_ms: how long after its prediction a label may come.
         early_ms: how long a label waits for its prediction.
         max_rows: rows at most; beyond it the store raises ``StoreFullError``.
-        memory_bytes: the memory that rows may take.
+        memory_bytes: the memory that all stores of a process may take together.
     """
 
     horizon_ms: int
@@ -112,17 +109,45 @@ MAX_KEPT_LABELS = join_rows.MAX_KEPT_LABELS
 
 
 class JoinStore:
-    """The open predictions of one partition and the labels that wait for one."""
+    """The open predictions of one partition and the labels that wait for one.
 
-    def __init__(self, limits: JoinLimits) -> None:
+    Args:
+        limits: how long rows wait, and how many.
+        blocks: where rows go that have no room in memory; None keeps all in memory, or raises ``StoreFullError``.
+        memory: shared with other stores; None for memory of its own.
+    """
+
+    def __init__(
+        self, limits: JoinLimits, blocks: ColdBlocks | None = None, memory: SharedMemory | None = None
+    ) -> None:
         self._limits = limits
         self._limits_ms = np.array([limits.horizon_ms, limits.early_ms], np.int64)
-        rows = min(limits.max_rows, max(limits.memory_bytes // HOT_ROW_BYTES, _FEWEST_ROWS))
-        self._hot = join_rows.make_hot(rows, rows, _FIRST_SLOTS)
+        self._blocks = blocks
+        self._memory = memory or SharedMemory(limits.memory_bytes)
+        self._memory.join(self)
+        self._hot_rows: HotRows | None = None  # made when first used: until then others may join
+        self._cold_rows: ColdTier | None = None
+        self._left: list[StoreRows] = []  # changed, and on disk before a commit
+        self._final_ms = NEVER
 
     def __len__(self) -> int:
-        """Rows in use."""
-        return int(self._hot.counts[join_rows.USED] - self._hot.counts[join_rows.FREE_ROWS])
+        """Rows in use, in both tiers."""
+        return self.hot_rows + self.cold_rows
+
+    @property
+    def hot_rows(self) -> int:
+        """Rows in memory."""
+        return len(self._hot_rows) if self._hot_rows else 0
+
+    @property
+    def cold_rows(self) -> int:
+        """Rows on disk."""
+        return len(self._cold_rows) if self._cold_rows else 0
+
+    @property
+    def cold_bytes(self) -> int:
+        """What those on disk take there."""
+        return self._cold_rows.size_bytes if self._cold_rows else 0
 
     def insert_predictions(
         self,
@@ -150,14 +175,16 @@ class JoinStore:
             StoreFullError: the limit of rows is reached.
         """
         count = len(timestamp_ms)
-        self._grow_table(count)
-        duplicate = np.zeros(count, np.uint8)
-        changes = np.zeros(count, join_rows.CHANGE)
         columns = (key, timestamp_ms, effective_ms, group, segment_set, value)
-        done, changed = kernels.insert_predictions(self._hot, 0, count, *columns, self._limits_ms, duplicate, changes)
-        if done < count:
-            raise self._full()
-        return duplicate.astype(bool), _joined(changes[:changed])
+        duplicate = np.zeros(count, np.uint8)
+        start, parts = 0, []
+        while start < count:
+            stop, hot = self._prepare(key, start)
+            changes = np.zeros(stop - start, join_rows.CHANGE)
+            start, changed = kernels.insert_predictions(hot, start, stop, *columns, self._limits_ms, duplicate, changes)
+            parts.append(changes[:changed])
+        self._check_count()
+        return duplicate.astype(bool), _joined(parts)
 
     def insert_labels(
         self,
@@ -192,24 +219,20 @@ class JoinStore:
         """
         count = len(timestamp_ms)
         columns = (key, timestamp_ms, effective_ms, model, kind, value, sequence)
-        start, parts, spare = 0, [], _SPARE_CHANGES
         lost = np.zeros(count, np.uint8)
+        start, parts, spare = 0, [], _SPARE
         while start < count:
             # A label adds a change and a row for each prediction of its key, and a row for itself.
-            self._grow_table(count - start + spare)
-            changes = np.zeros(count - start + spare, join_rows.CHANGE)
-            done, changed = kernels.insert_labels(
-                self._hot, start, count, *columns, final_ms, self._limits_ms, changes, lost
-            )
-            if done == start:  # no room, or one key with a very long chain
-                if spare > len(self):
-                    raise self._full()
+            stop, hot = self._prepare(key, start, spare)
+            changes = np.zeros(stop - start + spare, join_rows.CHANGE)
+            done, changed = kernels.insert_labels(hot, start, stop, *columns, final_ms, self._limits_ms, changes, lost)
+            if done == start:  # one key with a very long chain
                 spare *= 2
             start = done
             parts.append(changes[:changed])
+        self._check_count()
         where = np.flatnonzero(lost)
-        unmatched = Unmatched(model[where], effective_ms[where])
-        return _joined(np.concatenate(parts) if parts else np.zeros(0, join_rows.CHANGE)), unmatched
+        return _joined(parts), Unmatched(model[where], effective_ms[where])
 
     def sweep(self, final_ms: int) -> Unmatched:
         """Drop what no later event can join.
@@ -220,17 +243,23 @@ class JoinStore:
         Returns:
             The labels that never met a prediction; each is reported once.
         """
-        labels = int(self._hot.counts[join_rows.USED_STATED])
+        self._final_ms = final_ms
+        hot = self._hot.arrays
+        labels = int(hot.counts[join_rows.USED_STATED])
         model, effective_ms = np.empty(labels, np.int32), np.empty(labels, np.int64)
-        count = join_rows.sweep(self._hot, final_ms, self._limits_ms, model, effective_ms)
+        count = join_upkeep.sweep(hot, final_ms, self._limits_ms, model, effective_ms)
+        if self._cold_rows is not None:
+            self._cold_rows.sweep(final_ms)
+        self._left = [part for part in self._left if self.expiry_ms(part) >= final_ms]
         return Unmatched(model[:count].copy(), effective_ms[:count].copy())
 
     def take_changed(self) -> StoreRows:
         """The rows changed since the last call, to be written to the changelog; a copy."""
-        count = self._hot.touched[0]
-        rows, stated = np.zeros(count, join_rows.ROW), np.zeros(count, join_rows.STATED)
-        taken, labels = join_rows.take_touched(self._hot, rows, stated)
-        return StoreRows(rows[:taken], stated[:labels])
+        hot = self._hot.arrays
+        rows, stated = np.zeros(hot.touched[0], join_rows.ROW), np.zeros(hot.touched[0], join_rows.STATED)
+        taken, labels = join_upkeep.take_touched(hot, rows, stated)
+        parts, self._left = [*self._left, StoreRows(rows[:taken], stated[:labels])], []
+        return StoreRows.join(parts)
 
     def expiry_ms(self, part: StoreRows) -> int:
         """When all of some rows can be forgotten: once the joint watermark is past that moment.
@@ -238,7 +267,7 @@ class JoinStore:
         Args:
             part: rows, as ``take_changed`` gave them.
         """
-        return int(join_rows.latest_expiry(part.rows, part.stated, self._limits_ms))
+        return int(join_upkeep.latest_expiry(part.rows, part.stated, self._limits_ms))
 
     def restore(self, parts: Iterable[StoreRows]) -> None:
         """Take changelog rows in; the store is as it was before its last ``take_changed`` once it has all of them.
@@ -251,28 +280,78 @@ class JoinStore:
             StoreFullError: the limit of rows is reached.
         """
         for part in parts:
-            self._grow_table(len(part))
-            if join_rows.adopt(self._hot, part.rows, part.stated, 0) < len(part):
-                raise self._full()
+            start, key = 0, np.stack((part.rows["key0"], part.rows["key1"]), axis=1)
+            while start < len(part):
+                stop, hot = self._prepare(key, start)
+                start = join_upkeep.adopt(hot, part.rows, part.stated, start, stop)
+        self._check_count()
 
-    def _grow_table(self, more: int) -> None:
-        """See to it that the table is at least twice as long as the rows, however many of some more are placed."""
-        needed = 2 * min(len(self) + more, len(self._hot.rows))
-        slots = len(self._hot.table)
-        if needed <= slots:
+    @property
+    def _hot(self) -> HotRows:
+        if self._hot_rows is None:
+            share = self._memory.share_bytes
+            if self._blocks is not None:
+                self._cold_rows = ColdTier(self._blocks, share // INDEX_SHARE, self._limits_ms)
+                share -= share // INDEX_SHARE
+            self._hot_rows = HotRows(share, self._limits.max_rows)
+        return self._hot_rows
+
+    def _prepare(self, key: UInt64s, start: int, spare: int = _SPARE) -> tuple[int, Hot]:
+        """Make room for some of the keys of a batch, and bring all their rows to memory.
+
+        Args:
+            key: uint64[n, 2].
+            start: the first key.
+            spare: more room than for each of them, and for a row that it may add.
+
+        Returns:
+            The end of the keys that may be worked on, and the rows in memory.
+
+        Raises:
+            StoreFullError: there is no room.
+        """
+        hot, count = self._hot, min(len(key) - start, _SLICE)
+        while True:
+            self._make_room(hot, 2 * count + spare)
+            if self._cold_rows is None:
+                return start + count, hot.arrays
+            which, segment = self._cold_rows.find(key, start, start + count)
+            is_all = self._cold_rows.take_back(hot.arrays, key, which, segment, self._final_ms)
+            if is_all and hot.free_rows >= count + spare:
+                hot.grow_table(count + spare)
+                return start + count, hot.arrays
+            # What did come stays, unless it has to make room for the rest.
+            count, spare = max(1, count // 2), spare if count > 1 else 2 * spare
+
+    def _make_room(self, hot: HotRows, rows: int) -> None:
+        if hot.spare_rows < rows and self._cold_rows is not None:
+            self._demote(hot, self._cold_rows, max(rows - hot.spare_rows, hot.budget_rows // _DEMOTED_SHARE))
+        if hot.spare_rows < rows - SLACK_ROWS:
+            raise StoreFullError(
+                f"{len(hot):,} rows fill the memory: raise joiner.memory_mb, or shorten windows.early_label_horizon if"
+                " many labels wait for their predictions; the state in Kafka is intact"
+            )
+        hot.grow_table(rows)
+
+    def _demote(self, hot: HotRows, cold: ColdTier, count: int) -> None:
+        """Move the oldest rows to disk."""
+        chosen = hot.choose_oldest(count)
+        if not len(chosen):
             return
-        while slots < needed:
-            slots *= 2
-        slots = min(slots, 2 * len(self._hot.rows))
-        self._hot = self._hot._replace(table=join_rows.make_table(0))  # freed before the longer one is made
-        self._hot = self._hot._replace(table=join_rows.make_table(slots))
-        join_rows.relink_all(self._hot)
+        dirty, labels = np.zeros(len(chosen), join_rows.ROW), np.zeros(len(chosen), join_rows.STATED)
+        taken, labelled = take_dirty(hot.arrays, chosen, dirty, labels)
+        if taken:
+            self._left.append(StoreRows(dirty[:taken].copy(), labels[:labelled].copy()))
+        cold.put_away(hot.arrays, chosen)
 
-    def _full(self) -> StoreFullError:
-        return StoreFullError(
-            f"{len(self)} open rows reach the limit: raise joiner.max_open_rows, or shorten windows.label_horizon"
-        )
+    def _check_count(self) -> None:
+        if len(self) > self._limits.max_rows:
+            raise StoreFullError(
+                f"{len(self):,} open rows are beyond the limit: raise joiner.max_open_rows, or shorten"
+                " windows.label_horizon; the state in Kafka is intact"
+            )
 
 
-def _joined(changes: NDArray[np.void]) -> Joined:
+def _joined(parts: Sequence[NDArray[np.void]]) -> Joined:
+    changes = np.concatenate(parts) if parts else np.zeros(0, join_rows.CHANGE)
     return Joined(**{field.name: changes[field.name].copy() for field in fields(Joined)})

@@ -1,7 +1,7 @@
 """Rows of the join store on their way to the changelog and back."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -49,6 +49,23 @@ class StoreRows:
             count = int(labelled.sum())
             rows["label"][labelled] -= first
             yield type(self)(rows, self.stated[first : first + count])
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put parts one behind the other.
+
+        Args:
+            parts: at least one.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        rows = np.concatenate([part.rows for part in parts])
+        ends = np.cumsum([len(part) for part in parts])
+        labels = np.cumsum([len(part.stated) for part in parts])
+        for start, stop, before in zip(ends[:-1], ends[1:], labels[:-1], strict=True):
+            own = rows["label"][start:stop]
+            own[own != EMPTY] += before
+        return cls(rows, np.concatenate([part.stated for part in parts]))
 
     def encode(self) -> bytes:
         """The rows as bytes."""

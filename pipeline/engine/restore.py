@@ -139,9 +139,9 @@ class Restorer:
         self, ends: Mapping[int, int], cache: StateCache, meter: RestoreMeter, keep_going: Callable[[], bool]
     ) -> dict[int, PartitionTask] | None:
         """Tasks with the state at the changelogs' ends: what the local copy holds, then the rest."""
-        tasks = {}
+        # All before the first is filled: they share the processor's memory.
+        tasks = {partition: self._processor.task(partition, self._partitions) for partition in ends}
         for partition, end in ends.items():
-            tasks[partition] = self._processor.task(partition, self._partitions)
             try:
                 for entries, position in cache.load(partition, end):
                     tasks[partition].restore(entries)

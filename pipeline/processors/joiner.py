@@ -5,7 +5,7 @@ on the logs of these three partitions alone (``pipeline.core.join`` says why), s
 interleaving give the same sums.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -39,6 +39,8 @@ from pipeline.core.events import (
 )
 from pipeline.core.families import FAMILIES
 from pipeline.core.join import Joined, JoinStore, Unmatched
+from pipeline.core.join_cold import ColdBlocks
+from pipeline.core.join_hot import SharedMemory
 from pipeline.core.reference import ReferenceProfile
 from pipeline.core.watermark import NEVER
 from pipeline.processors.joiner_config import JoinerSettings, joiner_settings
@@ -71,9 +73,13 @@ class Joiner:
     inputs: tuple[str, ...] = (PREDICTIONS, LABELS, RESOURCES)
     tables: tuple[str, ...] = (REFERENCES,)
 
-    def __init__(self, settings: JoinerSettings, references: ReferenceBook) -> None:
+    def __init__(
+        self, settings: JoinerSettings, references: ReferenceBook, cold: Callable[[], ColdBlocks] | None = None
+    ) -> None:
         self._settings = settings
         self._references = references
+        self._cold = cold
+        self._memory = SharedMemory(settings.limits.memory_bytes)
 
     def task(self, partition: int, partitions: Mapping[str, int]) -> "JoinerTask":
         """Make the empty state machine of a partition.
@@ -82,7 +88,8 @@ class Joiner:
             partition: its number.
             partitions: every topic's number of partitions.
         """
-        return JoinerTask(self._settings, self._references, partition, partitions)
+        store = JoinStore(self._settings.limits, self._cold() if self._cold else None, self._memory)
+        return JoinerTask(self._settings, self._references, store, partition, partitions)
 
     def on_table(self, topic: str, key: bytes, value: bytes | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Take in a learned reference."""
@@ -90,28 +97,38 @@ class Joiner:
             self._references.learn(value)
 
 
-def make_joiner(config: Config, references: Mapping[tuple[str, str], ReferenceProfile] | None = None) -> Joiner:
+def make_joiner(
+    config: Config,
+    references: Mapping[tuple[str, str], ReferenceProfile] | None = None,
+    cold: Callable[[], ColdBlocks] | None = None,
+) -> Joiner:
     """The joiner of a configuration.
 
     Args:
         config: the configuration.
         references: the profiles of its reference files, by model and version (``*`` for every version).
+        cold: makes a partition's place for open predictions beyond ``joiner.memory_mb``; None stops there.
     """
-    return Joiner(joiner_settings(config), ReferenceBook(references))
+    return Joiner(joiner_settings(config), ReferenceBook(references), cold)
 
 
 class JoinerTask:
     """The state machine of one partition."""
 
     def __init__(
-        self, settings: JoinerSettings, references: ReferenceBook, partition: int, partitions: Mapping[str, int]
+        self,
+        settings: JoinerSettings,
+        references: ReferenceBook,
+        store: JoinStore,
+        partition: int,
+        partitions: Mapping[str, int],
     ) -> None:
         self._settings = settings
         self._references = references
         self._partition = partition
         self._partials_partitions = partitions["partials"]
         self._partitions = partitions[PREDICTIONS]
-        self._state = JoinerState(settings)
+        self._state = JoinerState(settings, store)
         self._pending = Pending()
         self._dead: list[DeadLetter] = []
         self._rows = 0  # read since the last flush
@@ -187,6 +204,8 @@ class JoinerTask:
         """The size of the state."""
         return {
             "open_rows": len(self._store),
+            "open_rows_on_disk": self._store.cold_rows,
+            "disk_bytes": self._store.cold_bytes,
             "waiting_rows": len(self._state.waiting),
             "unreadable_references": self._references.unreadable,
         }

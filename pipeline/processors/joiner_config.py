@@ -60,6 +60,7 @@ def joiner_settings(config: Config) -> JoinerSettings:
             # A label that waits longer than the horizon could be counted after its window is final.
             early_ms=min(windows.early_label_horizon, windows.label_horizon),
             max_rows=config.joiner.max_open_rows,
+            memory_bytes=config.joiner.memory_mb << 20,
         ),
         learn_rows=config.reference.learn_rows,
         reference_bins=config.reference.bins,

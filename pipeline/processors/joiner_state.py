@@ -49,11 +49,16 @@ _SMALL = 1 << 31  # of class numbers: almost all are, and integers are counted f
 
 
 class JoinerState:
-    """The state of one partition: a function of its changelog."""
+    """The state of one partition: a function of its changelog.
 
-    def __init__(self, settings: JoinerSettings) -> None:
+    Args:
+        settings: the joiner's limits and times.
+        store: an empty store.
+    """
+
+    def __init__(self, settings: JoinerSettings, store: JoinStore) -> None:
         self._settings = settings
-        self.store = JoinStore(settings.limits)
+        self.store = store
         self.waiting = Waiting(settings.max_waiting_rows)
         self.watermarks = {topic: Watermark(settings.lateness_ms) for topic in ("predictions", "labels", "resources")}
         self.final_ms = NEVER
@@ -68,7 +73,6 @@ class JoinerState:
         self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0
         self._meta: dict[str, Any] = {}
-        self._restored_rows: dict[int, StoreRows] = {}
         self._restored_waiting: dict[int, WaitingRows] = {}
 
     # --- codes ---------------------------------------------------------------------------------------------------
@@ -230,11 +234,7 @@ class JoinerState:
         for key, value in entries:
             kind, _, name = key.decode().partition("/")
             if kind == "rows":
-                self._next_part = max(self._next_part, int(name) + 1)
-                if value is None:
-                    self._restored_rows.pop(int(name), None)
-                else:
-                    self._restored_rows[int(name)] = StoreRows.decode(value)
+                self._restore_rows(int(name), value)
             elif kind == "waiting":
                 if value is None:
                     self._restored_waiting.pop(int(name), None)
@@ -251,13 +251,23 @@ class JoinerState:
                 self._restore_meta(orjson.loads(value))
 
     def finish_restore(self) -> None:
-        """Build the store from what was restored; called once, before the first record."""
-        parts = dict(sorted(self._restored_rows.items()))
-        self.store.restore(list(parts.values()))
-        self._expiry_ms = {number: self.store.expiry_ms(rows) for number, rows in parts.items()}
+        """Take what was restored into use; called once, before the first record."""
         self.store.sweep(self.final_ms)  # its labels in vain were reported before the crash
         self.waiting.restore(self._restored_waiting)
-        self._restored_rows, self._restored_waiting = {}, {}
+        self._restored_waiting = {}
+
+    def _restore_rows(self, number: int, value: bytes | None) -> None:
+        """Take rows into the store as they come: all of them may be more than memory holds.
+
+        Those of a part that is deleted later were all past use by then, and go with the first sweep.
+        """
+        self._next_part = max(self._next_part, number + 1)
+        if value is None:
+            self._expiry_ms.pop(number, None)
+            return
+        rows = StoreRows.decode(value)
+        self.store.restore([rows])
+        self._expiry_ms[number] = self.store.expiry_ms(rows)
 
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
         self._meta = dict(meta)

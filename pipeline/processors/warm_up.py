@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from pipeline.config import Config
-from pipeline.core.events import RecordBatch
+from pipeline.core.events import Int64s, RecordBatch
 from pipeline.processors.joiner import LABELS, PREDICTIONS, RESOURCES, make_joiner
 from pipeline.processors.monitor import PARTIALS, make_monitor
 from pipeline.processors.references import TOPIC as REFERENCES
@@ -40,7 +40,9 @@ def warm_joiner(config: Config) -> Sequence[bytes]:
         The partials it made of them.
     """
     reference = config.reference.model_copy(update={"learn_rows": 2})
-    joiner = make_joiner(config.model_copy(update={"reference": reference}))
+    # With so little memory that rows go through the cold tier as well.
+    limits = config.joiner.model_copy(update={"memory_mb": 0})
+    joiner = make_joiner(config.model_copy(update={"reference": reference, "joiner": limits}), cold=_Blocks)
     task, again = joiner.task(0, _COUNTS), joiner.task(0, _COUNTS)
     partials: list[bytes] = []
     changes = []
@@ -98,6 +100,26 @@ def _events(config: Config) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]
     yield PREDICTIONS, [{**predictions[0], "timestamp_ms": later_ms}]
     yield LABELS, [{**labels[0], "timestamp_ms": later_ms}]
     yield RESOURCES, [{**reading, "timestamp_ms": later_ms}]
+
+
+class _Blocks:
+    """The cold tier's blocks, in memory."""
+
+    def __init__(self) -> None:
+        self._segments: dict[int, tuple[bytes, Int64s]] = {}
+
+    def write(self, segment: int, data: memoryview, bounds: Int64s) -> None:
+        self._segments[segment] = bytes(data), bounds
+
+    def read(self, segment: int, blocks: Int64s) -> bytes:
+        data, bounds = self._segments[segment]
+        return b"".join(data[bounds[block] : bounds[block + 1]] for block in blocks)
+
+    def drop(self, segment: int) -> None:
+        del self._segments[segment]
+
+    def size_bytes(self) -> int:
+        return sum(len(data) for data, _ in self._segments.values())
 
 
 def _batch(topic: str, values: list[bytes]) -> RecordBatch:

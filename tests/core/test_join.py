@@ -1,25 +1,43 @@
 """The join by small timelines. One letter a millisecond; H is the label horizon, A how long a label waits."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.core.join import MAX_KEPT_LABELS, NO_LABEL, Joined, JoinLimits, JoinStore, StoreFullError, Unmatched
+from pipeline.core.join import MAX_KEPT_LABELS, NO_LABEL, Joined, JoinLimits, JoinStore, Unmatched
+from pipeline.core.join_cold import StoreFullError
 from pipeline.core.kernels.join_rows import ROW, STATED
+from tests.cold_blocks import MemoryBlocks
 
 H, A = 10, 4
 NUMBER = 0
 
 
+@pytest.fixture(params=["memory", "cold"], autouse=True)
+def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with all rows in memory, and with so little memory that rows go to the cold tier at once."""
+    monkeypatch.setattr(Store, "cold", request.param == "cold")
+    return str(request.param)
+
+
 class Store:
     """A store with one row a call; the label's place in the log counts up."""
 
+    cold = False
+    cold_memory_bytes = 1 << 10  # every call finds its rows on disk
+
     def __init__(self, limits: JoinLimits | None = None) -> None:
-        self.store = JoinStore(limits or JoinLimits(horizon_ms=H, early_ms=A))
+        self._limits = limits or JoinLimits(horizon_ms=H, early_ms=A)
+        self.store = self._made()
         self.sequence = 0
         self.final = -1_000
+
+    def _made(self) -> JoinStore:
+        limits = replace(self._limits, memory_bytes=self.cold_memory_bytes if self.cold else 16 << 20)
+        return JoinStore(limits, MemoryBlocks() if self.cold else None)
 
     def predict(
         self, time_ms: int, *, key: int = 1, group: int = 0, value: int = 7, effective: int | None = None
@@ -53,7 +71,7 @@ class Store:
         return told(self.store.sweep(final_ms))
 
     def restart(self, parts: list[Any]) -> None:
-        self.store = JoinStore(self.store._limits)
+        self.store = self._made()
         self.store.restore(parts)
         self.store.sweep(self.final)
 
@@ -287,8 +305,9 @@ def test_labels_of_one_id_cost_no_more_than_others(rising: bool, predicted: bool
         assert len(store.sweep(10**10)) == MAX_KEPT_LABELS
 
 
-def test_rows_that_were_given_up_are_used_again_by_their_key() -> None:
+def test_rows_that_were_given_up_are_used_again_by_their_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy id must not leave a trail of dead rows that every later look-up walks over."""
+    monkeypatch.setattr(Store, "cold_memory_bytes", 400_000)
     store = Store(JoinLimits(horizon_ms=H, early_ms=A))
     for key in range(20_000):  # so many others that the store sees no need to compact
         store.predict(10**6, key=key + 10)

@@ -124,8 +124,8 @@ def progress(outputs: list[OutputRecord]) -> dict[str, int] | None:
 def snapshot(task: JoinerTask) -> Any:
     """Everything that a changelog must give back."""
     state = task._state
-    hot = state.store._hot
-    names = [name for name in ROW.names or () if name not in ("next", "dirty", "label")]
+    hot = state.store._hot.arrays
+    names = [name for name in ROW.names or () if name not in ("next", "dirty", "label", "siblings")]
 
     def stated(row: Any) -> Any:
         return hot.stated[row["label"]].item() if row["label_kind"] != NO_LABEL else None

@@ -2,14 +2,17 @@
 
 import os
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.join import NO_LABEL, JoinLimits, JoinStore
+from tests.cold_blocks import MemoryBlocks
 
 EXAMPLES = int(os.environ.get("DRIFTLINE_TEST_EXAMPLES", "200"))
 LATENESS = 3
@@ -67,8 +70,9 @@ def one(value: int, kind: Any) -> Any:
 class Run:
     """The store fed event by event; keeps what it said about every prediction."""
 
-    def __init__(self) -> None:
-        self.store = JoinStore(LIMITS)
+    def __init__(self, make: Callable[[], JoinStore]) -> None:
+        self.make = make
+        self.store = make()
         self.log: list[Any] = []
         self.final = -(10**9)
         self.result: dict[Any, list[Any]] = {}
@@ -125,7 +129,7 @@ class Run:
 
     def restart(self) -> None:
         self.log.append(self.store.take_changed())
-        self.store = JoinStore(LIMITS)
+        self.store = self.make()
         self.store.restore(self.log)
         self.store.sweep(self.final)
 
@@ -142,10 +146,25 @@ events = st.lists(
 )
 
 
+def in_memory() -> JoinStore:
+    return JoinStore(LIMITS)
+
+
+def on_disk() -> JoinStore:
+    """Every event finds all that came before outside of memory, but labels that wait."""
+    return JoinStore(replace(LIMITS, memory_bytes=1), MemoryBlocks())
+
+
+def on_both() -> JoinStore:
+    """A few rows stay in memory, whichever they are."""
+    return JoinStore(replace(LIMITS, memory_bytes=(256 + 2 + 6) * 162), MemoryBlocks())
+
+
+@pytest.mark.parametrize("make", [in_memory, on_disk, on_both])
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(events, events, st.data())
 def test_any_interleaving_gives_what_two_loops_give(
-    predictions: list[Event], labels: list[Event], data: st.DataObject
+    make: Callable[[], JoinStore], predictions: list[Event], labels: list[Event], data: st.DataObject
 ) -> None:
     # Mostly rising times, as logs have them, with disorder beyond the lateness now and then.
     for stream in (predictions, labels):
@@ -155,7 +174,7 @@ def test_any_interleaving_gives_what_two_loops_give(
     predictions = [event for event in predictions if event.time + LIMITS.horizon_ms >= event.effective]
     expected, duplicates, unmatched = truth(predictions, labels)
 
-    run = Run()
+    run = Run(make)
     newest = [-(10**9), -(10**9)]
     queues = [list(predictions), list(labels)]
     while queues[0] or queues[1]:

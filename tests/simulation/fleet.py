@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -10,8 +11,11 @@ from pipeline.config import Config
 from pipeline.core.errors import StartupError
 from pipeline.engine.outside import HungError, Outside
 from pipeline.engine.shell import ProcessorRunner
-from pipeline.processors.joiner import make_joiner
+from pipeline.processors.joiner import Joiner, make_joiner
+from pipeline.processors.joiner_config import joiner_settings
 from pipeline.processors.monitor import make_monitor
+from pipeline.processors.references import ReferenceBook
+from tests.cold_blocks import MemoryBlocks
 from tests.simulation.clients import SimAdmin, SimConsumer
 from tests.simulation.cluster import Cluster
 from tests.simulation.producer import SimProducer
@@ -23,6 +27,35 @@ T = TypeVar("T")
 
 class InjectedError(RuntimeError):
     """A mistake in the code, put there by the simulation."""
+
+
+class SimBackground:
+    """A thread of a process; see ``pipeline.engine.outside.Background``."""
+
+    def __init__(self, process: Process, _doing: str, call: Callable[[], None]) -> None:
+        self._process, self._call = process, call
+        self._done = False
+        self._failure: Exception | None = None
+        self._sleeping: list[Sleep] = []
+        process.spawn(self._run, counts=False)
+
+    def done(self) -> bool:
+        return self._done
+
+    def wait(self) -> None:
+        while not self._done:
+            self._process.sleep(60.0, self._sleeping)
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            self._failure = error
+        self._done = True
+        for sleep in self._sleeping:
+            sleep.wake()
 
 
 class Fleet:
@@ -49,13 +82,21 @@ class Fleet:
         self.processes[name] = process
         process.on_silence.append(partial(self._ended, process))
         config = self._shape.config(name)
-        processors = (make_joiner(config), make_monitor(config))
+        processors = (self._joiner(config), make_monitor(config))
         outside = self._outside(process)
         self.runners[name] = [
             ProcessorRunner(one, config, clock=process.clock_ms, outside=outside) for one in processors
         ]
         for runner in self.runners[name]:
             process.spawn(runner.run)
+
+    def _joiner(self, config: Config) -> Joiner:
+        memory_bytes = self._shape.memory_bytes
+        if memory_bytes is None:
+            return make_joiner(config)
+        settings = joiner_settings(config)
+        limits = replace(settings.limits, memory_bytes=memory_bytes)
+        return Joiner(replace(settings, limits=limits), ReferenceBook(None), MemoryBlocks)
 
     def more(self) -> None:
         """Start one worker more, up to three."""
@@ -118,6 +159,7 @@ class Fleet:
             monotonic_s=lambda: self._world.now_s,
             wait=wait,
             call_within=partial(self._call_within, process),
+            in_background=partial(SimBackground, process),
         )
 
     def _call_within(self, process: Process, limit_s: float, doing: str, call: Callable[[], T]) -> T:

@@ -51,6 +51,8 @@ class Shape:
     """Whether the topics hold some minutes of events already when the first worker starts."""
     models: tuple[Model, ...]
     hosts: tuple[str, ...]
+    memory_bytes: int | None
+    """For open predictions, so little that they go to the cold tier and back all the time; None for plenty."""
 
     @property
     def pane_ms(self) -> int:
@@ -156,4 +158,5 @@ def draw_shape(seed: int) -> Shape:
         history=rng.random() < 0.2,
         models=models,
         hosts=("h1", "h2")[: rng.choice([0, 1, 2])],
+        memory_bytes=rng.choice([None, 0, 45_000, 60_000]),
     )
