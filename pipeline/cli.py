@@ -171,8 +171,8 @@ def check_config(
     if rate is not None:
         from pipeline.core.estimate import estimate_lines
 
-        limit = loaded.joiner.max_open_rows
-        for line in estimate_lines(rate, loaded.windows.label_horizon, loaded.kafka.partitions, limit):
+        limit, memory_mb = loaded.joiner.max_open_rows, loaded.joiner.memory_mb
+        for line in estimate_lines(rate, loaded.windows.label_horizon, loaded.kafka.partitions, limit, memory_mb):
             typer.echo(line)
 
 

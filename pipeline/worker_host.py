@@ -113,7 +113,7 @@ def _needs(config: Config) -> list[str]:
     from pipeline.core.estimate import estimate_lines  # noqa: PLC0415 - loads kernels: not for everybody who imports us
 
     horizon_ms, limit = config.windows.label_horizon, config.joiner.max_open_rows
-    return list(estimate_lines(rate, horizon_ms, config.kafka.partitions, limit))
+    return list(estimate_lines(rate, horizon_ms, config.kafka.partitions, limit, config.joiner.memory_mb))
 
 
 class ProcessorHost(Service):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from pipeline.core.durations import format_duration
+from pipeline.core.join import COLD_SHARE
+from pipeline.core.join_cold import DISK_BYTES, MEMORY_BYTES
 from pipeline.core.join_hot import ROW_BYTES, STATED_BYTES
 from pipeline.core.kernels.join_rows import ROW, STATED
 
@@ -18,20 +20,30 @@ class Estimate:
 
     Attributes:
         open_rows: predictions that a label could still come for.
-        memory_bytes: resident memory of the joiners' stores.
+        hot_rows: of these in memory, where one worker has all partitions.
+        memory_bytes: what these and the index of the others take in memory.
+        cold_bytes: disk of the workers for the others.
+        copy_bytes: disk of the workers for the copy of the changelog.
         changelog_bytes: disk of the brokers, for one copy.
-        copy_bytes: disk of the workers, in ``worker.state_dir``.
         full_after_ms: when a partition reaches its limit of open rows; None when it never does.
+        memory_full_after_ms: when the memory for the index of the others is in use, likewise.
+        memory_needed_bytes: the memory with which that would not happen.
     """
 
     open_rows: int
+    hot_rows: int
     memory_bytes: int
-    changelog_bytes: int
+    cold_bytes: int
     copy_bytes: int
+    changelog_bytes: int
     full_after_ms: int | None
+    memory_full_after_ms: int | None
+    memory_needed_bytes: int
 
 
-def estimate_state(rate_per_s: float, horizon_ms: int, partitions: int, max_open_rows: int) -> Estimate:
+def estimate_state(
+    rate_per_s: float, horizon_ms: int, partitions: int, max_open_rows: int, memory_bytes: int
+) -> Estimate:
     """Estimate the joiner's state.
 
     Args:
@@ -39,21 +51,34 @@ def estimate_state(rate_per_s: float, horizon_ms: int, partitions: int, max_open
         horizon_ms: the label horizon.
         partitions: of the input topics.
         max_open_rows: the limit of a partition.
+        memory_bytes: what a worker may use for them.
     """
-    rows = ceil(rate_per_s * horizon_ms / 1_000 / partitions)
-    full_after_ms = int(max_open_rows * partitions / rate_per_s * 1_000) if rows > max_open_rows else None
-    kept = min(rows, max_open_rows)
+    rows = ceil(rate_per_s * horizon_ms / 1_000 / partitions) * partitions
+    hot_bytes = memory_bytes - memory_bytes // COLD_SHARE
+    hot_rows = min(rows, hot_bytes // (ROW_BYTES + STATED_BYTES))
+    cold_rows = rows - hot_rows
+    most = hot_rows + int(memory_bytes // COLD_SHARE / MEMORY_BYTES)
     return Estimate(
-        open_rows=rows * partitions,
-        memory_bytes=kept * (ROW_BYTES + STATED_BYTES) * partitions,
-        changelog_bytes=rows * partitions * CHANGELOG_BYTES,
+        open_rows=rows,
+        hot_rows=hot_rows,
+        memory_bytes=hot_rows * (ROW_BYTES + STATED_BYTES) + (memory_bytes // COLD_SHARE if cold_rows else 0),
         # As it was predicted, and again with its label.
-        copy_bytes=rows * partitions * (2 * ROW.itemsize + STATED.itemsize),
-        full_after_ms=full_after_ms,
+        cold_bytes=2 * cold_rows * DISK_BYTES,
+        copy_bytes=rows * (2 * ROW.itemsize + STATED.itemsize),
+        changelog_bytes=rows * CHANGELOG_BYTES,
+        full_after_ms=_after_ms(max_open_rows * partitions, rows, rate_per_s),
+        memory_full_after_ms=_after_ms(most, rows, rate_per_s),
+        memory_needed_bytes=ceil(1.2 * COLD_SHARE * MEMORY_BYTES * rows),
     )
 
 
-def estimate_lines(rate_per_s: float, horizon_ms: int, partitions: int, max_open_rows: int) -> Iterator[str]:
+def _after_ms(limit: int, rows: int, rate_per_s: float) -> int | None:
+    return int(limit / rate_per_s * 1_000) if rows > limit else None
+
+
+def estimate_lines(
+    rate_per_s: float, horizon_ms: int, partitions: int, max_open_rows: int, memory_mb: int
+) -> Iterator[str]:
     """The estimate for people.
 
     Args:
@@ -61,24 +86,36 @@ def estimate_lines(rate_per_s: float, horizon_ms: int, partitions: int, max_open
         horizon_ms: the label horizon.
         partitions: of the input topics.
         max_open_rows: the limit of a partition.
+        memory_mb: what a worker may use for them, in MiB.
 
     Yields:
         Lines; one that needs somebody to act begins with ``warning:``.
     """
-    found = estimate_state(rate_per_s, horizon_ms, partitions, max_open_rows)
+    found = estimate_state(rate_per_s, horizon_ms, partitions, max_open_rows, memory_mb << 20)
     horizon = format_duration(horizon_ms)
+    cold_rows = found.open_rows - found.hot_rows
     yield f"at {rate_per_s:,.0f} predictions/s, each with a label within {horizon}, {partitions} partitions in all need"
-    yield f"  open predictions  {found.open_rows:,}"
-    yield f"  worker memory     {_size(found.memory_bytes)}"
-    yield f"  worker disk       {_size(found.copy_bytes)} in worker.state_dir"
+    yield f"  open predictions  {found.open_rows:,}, {found.hot_rows:,} in memory and {cold_rows:,} on disk"
+    yield f"  worker memory     {_size(found.memory_bytes)}, where one worker has them all"
+    yield f"  worker disk       {_size(found.cold_bytes + found.copy_bytes)} in worker.state_dir"
     yield f"  broker disk       {_size(found.changelog_bytes)} of joiner-changelog, times the replication factor"
-    if found.full_after_ms is not None:
-        after = format_duration(max(60_000, found.full_after_ms // 60_000 * 60_000))
+    if found.memory_full_after_ms is not None:
         yield (
-            f"warning: joiner.max_open_rows = {max_open_rows:,} a partition is reached after {after}, and the worker"
-            f" stops then: raise it to {ceil(1.2 * found.open_rows / partitions):,}, give the topics more"
-            " partitions, or shorten windows.label_horizon"
+            f"warning: joiner.memory_mb = {memory_mb:,} is in use after {_after(found.memory_full_after_ms)} where one"
+            f" worker has all partitions, and the worker stops then: raise it to {found.memory_needed_bytes >> 20:,},"
+            " run more workers, or shorten windows.label_horizon"
         )
+    if found.full_after_ms is not None:
+        yield (
+            f"warning: joiner.max_open_rows = {max_open_rows:,} a partition is reached after"
+            f" {_after(found.full_after_ms)}, and the worker stops then: raise it to"
+            f" {ceil(1.2 * found.open_rows / partitions):,}, give the topics more partitions, or shorten"
+            " windows.label_horizon"
+        )
+
+
+def _after(duration_ms: int) -> str:
+    return format_duration(max(60_000, duration_ms // 60_000 * 60_000))
 
 
 def _size(count: int) -> str:

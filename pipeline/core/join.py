@@ -31,8 +31,8 @@ from pipeline.core.kernels.join_rows import Hot
 from pipeline.core.store_rows import StoreRows
 from pipeline.core.watermark import NEVER
 
-INDEX_SHARE = 3
-"""A third of the memory is for the index of the cold tier: with all of it in use, a row in 14 is in memory."""
+COLD_SHARE = 3
+"""A third of the memory is for what the cold tier keeps there: with all of it in use, a row in 12 is in memory."""
 
 _SLICE = 1 << 14  # of a batch at once: its rows on disk come to memory first, and there must be room for them
 _SPARE = 256  # and room for labels that join several predictions
@@ -291,8 +291,8 @@ class JoinStore:
         if self._hot_rows is None:
             share = self._memory.share_bytes
             if self._blocks is not None:
-                self._cold_rows = ColdTier(self._blocks, share // INDEX_SHARE, self._limits_ms)
-                share -= share // INDEX_SHARE
+                self._cold_rows = ColdTier(self._blocks, share // COLD_SHARE, self._limits_ms)
+                share -= share // COLD_SHARE
             self._hot_rows = HotRows(share, self._limits.max_rows)
         return self._hot_rows
 
