@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
@@ -57,6 +57,38 @@ def call_within(limit_s: float, doing: str, call: Callable[[], _T]) -> _T:
     return done[0]
 
 
+class Background(Protocol):
+    """Something that is being done beside the caller's work."""
+
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+
+    def wait(self) -> None:
+        """Wait for its end; raises what it raised."""
+
+
+class _BackgroundThread:
+    def __init__(self, doing: str, call: Callable[[], None]) -> None:
+        self._call = call
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=doing, daemon=True)
+        self._thread.start()
+
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def wait(self) -> None:
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as exception:  # noqa: BLE001 - handed to whoever waits
+            self._failure = exception
+
+
 def now_ms() -> int:
     """The wall clock, epoch milliseconds."""
     return time.time_ns() // 1_000_000
@@ -74,6 +106,7 @@ class Outside:
         monotonic_s: a clock for measuring how long things take.
         wait: sleeps until an event is set, at most for some seconds; tells whether it is set.
         call_within: calls a function that may hang.
+        in_background: starts a function, named for people, beside the caller.
     """
 
     consumer: Callable[[dict[str, Any]], Any] = Consumer
@@ -83,6 +116,7 @@ class Outside:
     monotonic_s: Callable[[], float] = time.monotonic
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait
     call_within: Callable[[float, str, Callable[[], Any]], Any] = call_within
+    in_background: Callable[[str, Callable[[], None]], Background] = _BackgroundThread
 
 
 REAL = Outside()

@@ -1,8 +1,9 @@
 """The transactional shell: consume, process, produce and commit, exactly once, for any processor.
 
-One thread runs everything. A round is: consume a micro-batch, hand it to the partition tasks, and when the commit
-interval has passed, write their outputs, their state changes and the input offsets in one transaction. State lives in
-memory and is a function of the changelog; whatever goes wrong, the answer is to drop it and read it again.
+A round is: consume a micro-batch, hand it to the partition tasks, and when the commit interval has passed, write their
+outputs, their state changes and the input offsets in one transaction. While Kafka takes a transaction the rounds go on,
+but the next one begins only when it has ended. State lives in memory and is a function of the changelog; whatever goes
+wrong, the answer is to drop it and read it again.
 
 ``ProcessorRunner`` reads top to bottom: starting, the group, working, what happens when things go wrong. Why a zombie
 can do no harm and a restore misses nothing stands in ``pipeline.engine.restore``.
@@ -21,6 +22,7 @@ from pipeline.core.errors import FencedError, RetriableError, StartupError
 from pipeline.core.events import Flush
 from pipeline.engine.batches import BatchSize, record_batches, split_events
 from pipeline.engine.failpoints import reach
+from pipeline.engine.inputs import Inputs
 from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
 from pipeline.engine.leave import LEAVE_ERRORS
 from pipeline.engine.outside import REAL, Outside, now_ms
@@ -32,6 +34,7 @@ from pipeline.engine.status import RunnerStatus, StatusBoard, places
 from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
 from pipeline.engine.twins import TwinCheck
+from pipeline.engine.under_way import UnderWay
 from pipeline.processors.processor import PartitionTask, Processor
 
 # Where commits are slow they come further apart, so that most of the time is left for the work.
@@ -72,6 +75,7 @@ class ProcessorRunner:
         self._guard = DeadLetterGuard(self._engine.dead_letter_limit, self._engine.dead_letter_span)
         self._twins = TwinCheck(config.worker.name)
         self._failures = 0  # transactions aborted in a row
+        self._under_way: UnderWay | None = None
         self._tables: TableReader | None = None
         self._cache: StateCache | None = None  # of the changelogs of the tasks
         self._forget()
@@ -83,20 +87,17 @@ class ProcessorRunner:
         self._cache = None
         self._tasks: dict[int, PartitionTask] = {}
         self._assigned: list[tuple[str, int]] = []  # input topic (its name in the contract) and partition
-        self._restored = False  # whether tasks and positions stand for what is assigned
-        self._positions: dict[tuple[str, int], int] = {}  # the next offset to read
-        self._at_end: dict[int, frozenset[str]] = {}
-        self._paused: set[tuple[str, int]] = set()
+        self._inputs: Inputs | None = None  # there once tasks and positions stand for what is assigned
         self._uncommitted = 0  # records processed since the last commit
         self._last_commit_s = self._last_round_s = self._outside.monotonic_s()
-        self._commit_took_s = 0.0
+        self._commit_took_s = 0.0  # of the time for work
 
     def run(self) -> None:
         """Run until ``stop``; blocks. Waits for a broker that is away, for ever.
 
         Raises:
             StartupError: the cluster or the configuration cannot serve; the message names the mend.
-        LimitError: too many dead letters.
+            LimitError: too many dead letters.
             Exception: whatever the processor raised; what was not committed is aborted and will be read again.
         """
         try:
@@ -184,7 +185,7 @@ class ProcessorRunner:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                if self._assigned and not self._restored:
+                if self._assigned and not self._inputs:
                     self._restore()
                 else:
                     self._round()
@@ -193,6 +194,7 @@ class ProcessorRunner:
         self._board.enter("stopping")
         try:
             self._commit(last=True)
+            self._settle()
         except RetriableError as error:
             self._board.note(error, "stopping without this commit; its input will be read again")
             self._abort_quietly()
@@ -224,6 +226,7 @@ class ProcessorRunner:
         try:
             reach("in_revoke")
             self._commit()
+            self._settle()
         except (RetriableError, FencedError) as error:
             self._board.note(error, "giving the partitions up without this commit")
             self._abort_quietly()
@@ -251,12 +254,9 @@ class ProcessorRunner:
         restored = self._restorer.restore(self._consumer, assigned, keep_going)
         if restored is None:
             return  # overtaken by another assignment, or by a stop
-        self._tasks, self._positions, self._cache = restored.tasks, restored.positions, restored.cache
-        self._at_end = dict.fromkeys(self._tasks, frozenset())
-        self._consumer.assign(
-            [TopicPartition(self._prefix + topic, p, at) for (topic, p), at in self._positions.items()]
-        )
-        self._restored = True
+        self._tasks, self._cache = restored.tasks, restored.cache
+        self._inputs = Inputs(self._consumer, self._prefix, restored.positions)
+        self._consumer.assign(self._inputs.offsets())
         self._board.count(restored_records=restored.records)
         self._board.enter("running")
         self._publish()
@@ -270,13 +270,13 @@ class ProcessorRunner:
         soonest_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
         due_s = max(soonest_s, self._last_commit_s + slow_s)
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
-        if not self._is_awake():
-            self._doubt_ends()
+        if self._inputs and not self._is_awake():
+            self._inputs.doubt_ends()
         self._last_round_s = self._outside.monotonic_s()
         records, events = split_events(self._consumer.consume(self._batch_size.records, wait_s))
         reach("after_consume")
-        if self._restored:
-            self._process(records)
+        if self._inputs:
+            self._process(self._inputs, records)
             reach("after_process")
         # else a rebalance came with this batch: its records will be read again from the committed offsets.
         self._handle_events(events)
@@ -286,19 +286,21 @@ class ProcessorRunner:
             return
         if not records:
             due_s = soonest_s  # no work would have had the time that spacing saves
-        if self._outside.monotonic_s() >= due_s or self._uncommitted >= self._engine.max_uncommitted_events:
+        if self._under_way and self._under_way.background.done():
+            self._settle()
+        due = self._outside.monotonic_s() >= due_s and not self._under_way
+        if due or self._uncommitted >= self._engine.max_uncommitted_events:
             self._commit()
-        self._apply_back_pressure()
+        if self._inputs:
+            self._inputs.apply_back_pressure(self._tasks)
 
-    def _process(self, records: list[Any]) -> None:
+    def _process(self, inputs: Inputs, records: list[Any]) -> None:
         now = self._clock()
         batches = record_batches(records, self._prefix)
         self._batch_size.learn(batches)
         for batch in batches:
-            place = (batch.topic, batch.partition)
             self._tasks[batch.partition].process(batch, now)
-            self._positions[place] = batch.offsets[-1] + 1
-            self._at_end[batch.partition] -= {batch.topic}
+            inputs.take(batch)
         self._uncommitted += len(records)
         self._board.count(records=len(records))
 
@@ -307,11 +309,8 @@ class ProcessorRunner:
             error = event.error()
             place = (str(event.topic()).removeprefix(self._prefix), int(event.partition() or 0))
             if error.code() == error._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
-                offset = int(event.offset() or 0)
-                # The end lies behind the last record by the transaction markers in between.
-                if self._restored and offset >= self._positions.get(place, offset + 1):
-                    self._positions[place] = offset
-                    self._at_end[place[1]] |= {place[0]}
+                if self._inputs:
+                    self._inputs.end(place, int(event.offset() or 0))
                 continue
             failure = reaction(error, f"consuming {place[0]}")
             if not isinstance(failure, RetriableError):
@@ -321,34 +320,14 @@ class ProcessorRunner:
     def _is_awake(self) -> bool:
         return self._outside.monotonic_s() - self._last_round_s <= END_HOLDS_S
 
-    def _doubt_ends(self) -> None:
-        """Forget which topics are read to their end, and have librdkafka say so again: it does after a resume."""
-        places = [TopicPartition(self._prefix + topic, p) for p, topics in self._at_end.items() for topic in topics]
-        self._at_end = dict.fromkeys(self._tasks, frozenset())
-        self._consumer.pause(places)
-        self._consumer.resume(places)
-
-    def _apply_back_pressure(self) -> None:
-        """Pause and resume as the tasks ask. librdkafka drops what it had fetched ahead, so this should be rare."""
-        wanted = {
-            (topic, partition)
-            for partition, task in self._tasks.items()
-            for topic in task.paused(self._at_end[partition])
-        }
-        if wanted == self._paused:
-            return
-        pause, resume = wanted - self._paused, self._paused - wanted
-        for topic, partition in pause:
-            self._at_end[partition] -= {topic}  # unknown while nothing is fetched; said again after the resume
-        self._consumer.pause([TopicPartition(self._prefix + topic, partition) for topic, partition in pause])
-        self._consumer.resume([TopicPartition(self._prefix + topic, partition) for topic, partition in resume])
-        self._paused = wanted
-
     def _commit(self, *, last: bool = False) -> None:
-        """Write what the tasks hand over and the offsets in one transaction, if there is anything to write."""
+        """Have what the tasks hand over and the offsets written in one transaction, if there is anything to write."""
         self._last_commit_s = self._outside.monotonic_s()
+        self._settle()
+        if not self._inputs:
+            return
         now = self._clock()
-        ends = self._at_end if self._is_awake() else dict.fromkeys(self._tasks, frozenset[str]())
+        ends = self._inputs.at_end if self._is_awake() else dict.fromkeys(self._tasks, frozenset[str]())
         flushes: dict[int, Flush] = {p: task.flush(now, ends[p]) for p, task in self._tasks.items()}
         outputs = [record for flush in flushes.values() for record in flush.outputs]
         dead = sum(record.topic == "dead-letters" for record in outputs)
@@ -356,21 +335,33 @@ class ProcessorRunner:
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
         marks = self._cache.marks(last=last) if self._cache else {}
         if outputs or changes or self._uncommitted or marks:
-            offsets = [TopicPartition(self._prefix + topic, p, at) for (topic, p), at in self._positions.items()]
-            self._transactions.commit(changes, outputs, offsets, self._group)
-            if self._cache:
-                self._cache.committed(marks, ((p, flush.changelog) for p, flush in flushes.items()))
-            self._uncommitted = self._failures = 0
-            self._board.count(commits=1, outputs=len(outputs), dead_letters=dead, changelog_records=len(changes))
-            self._board.update(last_commit_ms=now)
+            write = partial(self._transactions.commit, changes, outputs, self._inputs.offsets(), self._group)
+            background = self._outside.in_background(f"{self._processor.name} commits", write)
+            changed = {p: flush.changelog for p, flush in flushes.items()}
+            counts = {"outputs": len(outputs), "dead_letters": dead, "changelog_records": len(changes)}
+            self._under_way = UnderWay(background, now, marks, changed, counts)
+            self._uncommitted = 0
             self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
 
+    def _settle(self) -> None:
+        """Wait for the transaction that is under way, if there is one; raises what it raised."""
+        if not self._under_way:
+            return
+        ended, self._under_way = self._under_way, None
+        ended.background.wait()
+        if self._cache:
+            self._cache.committed(ended.marks, ended.changed.items())
+        self._failures = 0
+        self._board.count(commits=1, **ended.counts)
+        self._board.update(last_commit_ms=ended.at_ms)
+
     def _publish(self) -> None:
+        inputs = self._inputs or Inputs(self._consumer, self._prefix, {})
         self._board.publish(
             partitions=tuple(sorted(self._tasks)),
-            **places(self._consumer, self._prefix, self._positions, self._at_end),
-            paused=tuple(f"{topic}-{p}" for topic, p in sorted(self._paused)),
+            **places(self._consumer, self._prefix, inputs.positions, inputs.at_end),
+            paused=tuple(f"{topic}-{p}" for topic, p in sorted(inputs.paused)),
             tasks={p: dict(task.stats()) for p, task in self._tasks.items()},
         )
 
@@ -383,6 +374,7 @@ class ProcessorRunner:
             self._failures = 0
             raise error
         self._board.note(error, "aborting; state will be restored")
+        self._settle_quietly()
         reach("before_abort")
         self._transactions.abort()
         self._board.count(aborts=1)
@@ -392,8 +384,16 @@ class ProcessorRunner:
         self._consumer.assign([])
         self._wait(min(0.05 * 2**self._failures, 2.0))
 
+    def _settle_quietly(self) -> None:
+        """Wait for what is under way where its failure changes nothing: the state is dropped and read again anyway."""
+        try:
+            self._settle()
+        except (RetriableError, FencedError, StartupError) as error:
+            log.info("%s: %s", self._processor.name, error)
+
     def _abort_quietly(self) -> None:
         """Abort where nothing more can be done about a failure: the transaction's timeout or a successor ends it."""
+        self._settle_quietly()
         try:
             self._transactions.abort()
         except (RetriableError, FencedError, StartupError) as error:
