@@ -100,10 +100,11 @@ class ColdTier:
         self._index = index_kernels.make_index(max(slots, _FEWEST_SLOTS))
         self._segments: dict[int, _Segment] = {}
         self._last = 0
+        self._rows = 0
 
     def __len__(self) -> int:
         """The rows on disk, those that expired in a segment that has not counted."""
-        return sum(segment.rows for segment in self._segments.values())
+        return self._rows
 
     @property
     def size_bytes(self) -> int:
@@ -168,6 +169,7 @@ class ColdTier:
             hot, key, keys, place, starts, origins, found, segment.gone, self._index, number, final_ms, self._limits_ms
         )
         segment.rows -= taken
+        self._rows -= taken
         if not segment.rows:
             self._drop([number])
         return bool(is_all)
@@ -191,6 +193,7 @@ class ColdTier:
         if not moved:
             raise self._full()
         self._blocks.write(number, rows.view(np.uint8).data, bounds * rows.itemsize)
+        self._rows += len(rows)
         gone = np.zeros(len(rows) // 8 + 1, np.uint8)
         self._segments[number] = _Segment(bounds.astype(np.int32), gone, len(rows), expiry_ms)
 
@@ -209,7 +212,7 @@ class ColdTier:
 
     def _drop(self, numbers: list[int]) -> None:
         for number in numbers:
-            del self._segments[number]
+            self._rows -= self._segments.pop(number).rows
             self._blocks.drop(number)
 
     def _next_number(self) -> int:

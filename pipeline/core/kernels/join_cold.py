@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.kernels.jit import lean_kernel as kernel
-from pipeline.core.kernels.join_index import add_entry, look_up, remove_entry
+from pipeline.core.kernels.join_index import add_entry, remove_entry
 from pipeline.core.kernels.join_rows import (
     EARLY_MS,
     EMPTY,
     FREE,
     HORIZON_MS,
     LABEL,
-    LOOK_AHEAD,
     NO_LABEL,
     PREDICTION,
     USED,
     find_slot,
-    free_row,
+    free_at,
     home_slot,
     place_row,
     place_stated,
@@ -149,8 +148,6 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
     """
     latest_ms = np.int64(-(1 << 62))
     for i in range(len(chosen)):
-        if i % LOOK_AHEAD == 0 and _look_ahead(hot, chosen, i, index) < 0:
-            break
         row = hot.rows[chosen[i]]
         if row["kind"] == FREE:
             continue  # gone with its key
@@ -159,7 +156,8 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
         if not add_entry(index, key0, key1, segment):
             return False, latest_ms
         block = home_slot(key0, len(places))
-        node = hot.table[find_slot(hot, key0, key1)]
+        slot = find_slot(hot, key0, key1)
+        node = hot.table[slot]
         while node != EMPTY:
             row = hot.rows[node]
             following = row["next"]
@@ -172,22 +170,9 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
                 if row["label"] != EMPTY:
                     _copy_cold_label(target, hot.stated[row["label"]])
                     latest_ms = max(latest_ms, target["label_effective_ms"] + limits_ms[EARLY_MS])
-                free_row(hot, node)
+                free_at(hot, slot, node)
             node = following
     return True, latest_ms
-
-
-@kernel
-def _look_ahead(hot: Any, chosen: Any, start: Any, index: Any) -> Any:
-    """Touch the memory that the next rows to leave need, all at once; never negative, which nobody can know."""
-    found = np.int64(0)
-    for i in range(start, min(len(chosen), start + LOOK_AHEAD)):
-        row = hot.rows[chosen[i]]
-        slot = find_slot(hot, row["key0"], row["key1"]) + 1
-        following = hot.table[slot if slot < len(hot.table) else 0]
-        found |= np.int64(hot.rows[max(following, 0)]["kind"])
-        found |= look_up(index, row["key0"], row["key1"])
-    return found
 
 
 @kernel

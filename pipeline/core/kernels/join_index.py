@@ -167,16 +167,6 @@ def _list_matches(index: Any, bucket: Any, fingerprint: Any, segment: Any, count
 
 
 @kernel
-def look_up(index: Any, key0: Any, key1: Any) -> Any:
-    """How many segments may have rows of a key; asked ahead of time, it brings the key's buckets to the processor."""
-    fingerprint = _fingerprint(key0, key1)
-    bucket = _bucket(index, key0)
-    return _count_matches(index, bucket, fingerprint) + _count_matches(
-        index, _other(index, bucket, fingerprint), fingerprint
-    )
-
-
-@kernel
 def drop_segments(index: Any, dropped: Any) -> None:
     """Take all entries of some segments out.
 
