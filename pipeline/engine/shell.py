@@ -322,8 +322,8 @@ class ProcessorRunner:
 
     def _commit(self, *, last: bool = False) -> None:
         """Have what the tasks hand over and the offsets written in one transaction, if there is anything to write."""
-        self._last_commit_s = self._outside.monotonic_s()
         self._settle()
+        self._last_commit_s = self._outside.monotonic_s()
         if not self._inputs:
             return
         now = self._clock()
@@ -350,6 +350,8 @@ class ProcessorRunner:
             return
         ended, self._under_way = self._under_way, None
         ended.background.wait()
+        if self._inputs and self._outside.monotonic_s() - self._last_commit_s > END_HOLDS_S:
+            self._inputs.doubt_ends()  # Kafka may have been away: the rounds meanwhile have seen nothing
         if self._cache:
             self._cache.committed(ended.marks, ended.changed.items())
         self._failures = 0
