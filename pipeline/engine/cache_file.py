@@ -104,7 +104,8 @@ class CacheFile:
             for key, value, checksum in self._database.execute(
                 "select key, value, checksum from entries order by rowid"
             ):
-                if checksum != _checksum(key, value):
+                whole = isinstance(key, bytes) and isinstance(value, bytes)  # SQLite reads any type from damaged bytes
+                if not whole or checksum != _checksum(key, value):
                     raise CacheUnusableError("damaged: an entry's checksum is wrong")
                 count += 1
                 total += checksum

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_a_damaged_one_gives_the_same_or_is_noticed(
         assert (file.head.position, found) == (1, read(whole))
     else:
         assert found == []
+
+
+@pytest.mark.parametrize("column", ["key", "value", "checksum"])
+def test_an_entry_whose_type_is_damaged_is_noticed(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "0.sqlite"
+    written(path, [[(b"a", b"1"), (b"b", b"2")]])
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"update entries set {column} = 'text' where key = ?", (b"a",))  # as if the page said so
+    file = CacheFile(path, ME)
+    with closing(file), pytest.raises(CacheUnusableError, match="damaged"):
+        list(file.entries())
 
 
 def test_a_damaged_one_can_be_used_again(whole: Path, tmp_path: Path) -> None:
