@@ -1,26 +1,27 @@
 """Bytes to columns and back: single JSON events and the columnar batch layout, validated as ``schemas/`` says.
 
-The decoder was chosen by measurement (``bench/decoders.py``; one of two busy cores; CPU µs a row, predictions of 251
-bytes):
+What is plain, nearly everything, is read by our own kernels (``scan``): they go over the bytes of a whole run once and
+write into columns, without a Python object a row. ``bench/decoders.py`` repeats the figures (one of two busy cores; CPU
+µs a row, predictions of 251 bytes, labels of 91):
 
-===================================================  =====
-orjson, one by one (not validated)                    1.26
-orjson, all records joined in one array               1.62
-msgspec untyped, one by one                           1.14
-msgspec typed structs, one by one (validated)         0.82
-msgspec typed structs, joined by newlines             0.72
-polars ``read_ndjson`` (0.3 more for Python strings)  0.89
-pyarrow ``read_json``                                 1.25
-===================================================  =====
+=============================================================  =====
+parsing alone: orjson, one by one (not validated)               1.22
+parsing alone: msgspec untyped, one by one                      1.07
+parsing alone: msgspec typed structs, one by one (validated)    0.75
+parsing alone: polars ``read_ndjson``                           0.80
+parsing alone: pyarrow ``read_json``                            1.23
+the whole way to columns, validated, keys hashed                0.66
+the same with ten features (510 bytes)                          1.16
+the same, labels                                                0.37
+the same in records of 1,000: predictions                       0.18
+the same in records of 1,000: predictions with ten features     0.51
+the same in records of 1,000: labels                            0.10
+=============================================================  =====
 
-msgspec's typed structs, one by one: they check types, lengths and bounds while they parse. Joining records saves little
-and lets two broken records pass as a whole one; polars fails a batch for one bad line and turns numbers into texts.
-What the types refuse is read again with orjson and checked by hand, to accept what JSON Schema accepts (``1.0`` as an
-integer) and to name the fault.
-
-The whole way to columns with keys hashed: 1.65 for single predictions (6.1 with ten features), 0.77 for single labels
-of 91 bytes; in records of 1,000 rows 0.33 (1.18 with ten features) and 0.21 for labels; 5.5 a row for a record that
-holds a bad row, since all its rows then go through the checks.
+What a scan leaves (escapes in strings, sets of labels, rankings, whatever is wrong) is read by msgspec's typed structs,
+which check types, lengths and bounds while they parse: about 1.7 µs a prediction, 6 with ten features, the fastest of
+the libraries that validate and that let no broken record touch its neighbours. What the types refuse is read again with
+orjson and checked by hand, to accept what JSON Schema accepts (``1.0`` as an integer) and to name the fault.
 """
 
 from pipeline.core.codec.encode import (
