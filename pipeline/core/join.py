@@ -248,10 +248,15 @@ class JoinStore:
         labels = int(hot.counts[join_rows.USED_STATED])
         model, effective_ms = np.empty(labels, np.int32), np.empty(labels, np.int64)
         count = join_upkeep.sweep(hot, final_ms, self._limits_ms, model, effective_ms)
+        unmatched = [(model[:count], effective_ms[:count])]
         if self._cold_rows is not None:
             self._cold_rows.sweep(final_ms)
+            for number, rows in self._cold_rows.waiting_due(final_ms):
+                self._make_room(self._hot, rows)
+                unmatched.append(self._cold_rows.recall(self._hot.arrays, number, final_ms))
         self._left = [part for part in self._left if self.expiry_ms(part) >= final_ms]
-        return Unmatched(model[:count].copy(), effective_ms[:count].copy())
+        models, times_ms = zip(*unmatched, strict=True)
+        return Unmatched(np.concatenate(models), np.concatenate(times_ms))
 
     def take_changed(self) -> StoreRows:
         """The rows changed since the last call, to be written to the changelog; a copy."""
@@ -324,25 +329,27 @@ class JoinStore:
             count, spare = max(1, count // 2), spare if count > 1 else 2 * spare
 
     def _make_room(self, hot: HotRows, rows: int) -> None:
-        if hot.spare_rows < rows and self._cold_rows is not None:
-            self._demote(hot, self._cold_rows, max(rows - hot.spare_rows, hot.budget_rows // _DEMOTED_SHARE))
+        if self._cold_rows is not None:
+            for waiting in (False, True):
+                if hot.spare_rows < rows:
+                    count = max(rows - hot.spare_rows, hot.budget_rows // _DEMOTED_SHARE)
+                    self._demote(hot, self._cold_rows, count, waiting=waiting)
         if hot.spare_rows < rows - SLACK_ROWS:
             raise StoreFullError(
-                f"{len(hot):,} rows fill the memory: raise joiner.memory_mb, or shorten windows.early_label_horizon if"
-                " many labels wait for their predictions; the state in Kafka is intact"
+                f"{len(hot):,} rows fill the memory: raise joiner.memory_mb; the state in Kafka is intact"
             )
         hot.grow_table(rows)
 
-    def _demote(self, hot: HotRows, cold: ColdTier, count: int) -> None:
+    def _demote(self, hot: HotRows, cold: ColdTier, count: int, *, waiting: bool) -> None:
         """Move the oldest rows to disk."""
-        chosen = hot.choose_oldest(count)
+        chosen = hot.choose_oldest(count, waiting=waiting)
         if not len(chosen):
             return
         dirty, labels = np.zeros(len(chosen), join_rows.ROW), np.zeros(len(chosen), join_rows.STATED)
         taken, labelled = take_dirty(hot.arrays, chosen, dirty, labels)
         if taken:
             self._left.append(StoreRows(dirty[:taken].copy(), labels[:labelled].copy()))
-        cold.put_away(hot.arrays, chosen)
+        cold.put_away(hot.arrays, chosen, waiting=waiting)
 
     def _check_count(self) -> None:
         if len(self) > self._limits.max_rows:

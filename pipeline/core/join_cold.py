@@ -4,9 +4,10 @@ A row lies in one tier at a time. Before anything is done with a key, all of its
 join itself knows nothing of tiers and gives the same results wherever a row lay. In memory stay an index of four bytes
 a key, which says for almost every key that is not here that it is not, and a bit a row for those taken back.
 
-A label that waits for its prediction never comes here: it must be reported when it expires. Every other row expires
-without a trace, a matched label's included: what is past its time when it is taken back is dropped or reduced as a
-sweep would have done, and what nobody asks for goes with its segment once the last of its rows is past use.
+A label that waits for its prediction must be reported when it expires. Such labels come here last, in segments of
+their own, and a segment of them is taken back whole when the first of them expires. Every other row expires without a
+trace, a matched label's included: what is past its time when it is taken back is dropped or reduced as a sweep would
+have done, and what nobody asks for goes with its segment, unread, once the last of its rows is past use.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import LimitError
-from pipeline.core.events import Int64s, UInt64s
+from pipeline.core.events import Int32s, Int64s, UInt64s
 from pipeline.core.kernels import join_cold as kernels
 from pipeline.core.kernels import join_index as index_kernels
 from pipeline.core.kernels.join_rows import Hot
@@ -81,7 +82,8 @@ class _Segment:
     bounds: NDArray[np.int32]  # where blocks begin, in rows
     gone: NDArray[np.uint8]  # a bit a row
     rows: int  # not gone
-    expiry_ms: int
+    waiting: bool  # labels that wait for their prediction, all of them
+    due_ms: int  # when the last row is past use; of labels that wait, the first
 
 
 class ColdTier:
@@ -174,12 +176,13 @@ class ColdTier:
             self._drop([number])
         return bool(is_all)
 
-    def put_away(self, hot: Hot, chosen: NDArray[np.int32]) -> None:
+    def put_away(self, hot: Hot, chosen: NDArray[np.int32], *, waiting: bool) -> None:
         """Move rows from memory to a new segment.
 
         Args:
             hot: the rows in memory.
             chosen: int32[n], those to move, as ``choose`` gave them.
+            waiting: whether they are labels that wait for their prediction.
 
         Raises:
             StoreFullError: the index is full, or there are too many segments.
@@ -189,13 +192,16 @@ class ColdTier:
         kernels.count_blocks(hot, chosen, ends)
         bounds = np.cumsum(ends)
         rows = np.zeros(len(chosen), kernels.COLD_ROW)
-        moved, expiry_ms = kernels.move_out(hot, chosen, bounds[:-1].copy(), rows, self._index, number, self._limits_ms)
+        moved, first_ms, last_ms = kernels.move_out(
+            hot, chosen, bounds[:-1].copy(), rows, self._index, number, self._limits_ms
+        )
         if not moved:
             raise self._full()
         self._blocks.write(number, rows.view(np.uint8).data, bounds * rows.itemsize)
         self._rows += len(rows)
         gone = np.zeros(len(rows) // 8 + 1, np.uint8)
-        self._segments[number] = _Segment(bounds.astype(np.int32), gone, len(rows), expiry_ms)
+        due_ms = first_ms if waiting else last_ms
+        self._segments[number] = _Segment(bounds.astype(np.int32), gone, len(rows), waiting, due_ms)
 
     def sweep(self, final_ms: int) -> None:
         """Drop the segments that nothing can join any more.
@@ -203,12 +209,43 @@ class ColdTier:
         Args:
             final_ms: the joint watermark.
         """
-        expired = [number for number, segment in self._segments.items() if segment.expiry_ms < final_ms]
-        if expired:
+        self._forget([number for number, one in self._segments.items() if one.due_ms < final_ms and not one.waiting])
+
+    def waiting_due(self, final_ms: int) -> list[tuple[int, int]]:
+        """The segments with labels that have waited in vain: number and rows of each, to be recalled.
+
+        Args:
+            final_ms: the joint watermark.
+        """
+        segments = self._segments.items()
+        return [(number, one.rows) for number, one in segments if one.waiting and one.due_ms < final_ms]
+
+    def recall(self, hot: Hot, number: int, final_ms: int) -> tuple[Int32s, Int64s]:
+        """Take a segment of labels back to memory, which must have room for them.
+
+        Args:
+            hot: the rows in memory.
+            number: the segment's.
+            final_ms: the joint watermark.
+
+        Returns:
+            The labels that have waited in vain, and are not taken back: int32[n] models and int64[n] effective times.
+        """
+        segment = self._segments[number]
+        data = self._blocks.read(number, np.arange(len(segment.bounds) - 1))
+        found = np.frombuffer(data, kernels.COLD_ROW)
+        model, effective_ms = np.empty(len(found), np.int32), np.empty(len(found), np.int64)
+        count = kernels.recall(hot, found, segment.gone, final_ms, self._limits_ms, model, effective_ms)
+        self._forget([number])
+        return model[:count], effective_ms[:count]
+
+    def _forget(self, numbers: list[int]) -> None:
+        """Drop segments and their entries in the index."""
+        if numbers:
             dropped: NDArray[Any] = np.zeros(index_kernels.MAX_SEGMENT + 1, np.bool_)
-            dropped[expired] = True
+            dropped[numbers] = True
             index_kernels.drop_segments(self._index, dropped)
-            self._drop(expired)
+            self._drop(numbers)
 
     def _drop(self, numbers: list[int]) -> None:
         for number in numbers:

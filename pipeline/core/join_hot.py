@@ -102,24 +102,25 @@ class HotRows:
         self.arrays = self.arrays._replace(table=join_rows.make_table(slots))
         join_rows.relink_all(self.arrays)
 
-    def choose_oldest(self, count: int) -> NDArray[np.int32]:
+    def choose_oldest(self, count: int, *, waiting: bool) -> NDArray[np.int32]:
         """Choose rows for the cold tier; they must then be moved there.
 
         Args:
             count: about how many; the other rows of their keys come with them.
+            waiting: choose labels that wait for their prediction, or all other rows.
 
         Returns:
-            int32[n], their numbers; none when all that are there have to stay.
+            int32[n], their numbers; none when there are none of that sort.
         """
         used = int(self.arrays.counts[USED])
         step = max(1, used // _SAMPLES)
         times = np.empty(used // step + 1, np.int64)
-        times = times[: join_cold.sample_times(self.arrays, step, times)]
+        times = times[: join_cold.sample_times(self.arrays, waiting, step, times)]
         if not len(times):
             return np.zeros(0, np.int32)
         # A little more than asked for: a sample's quantile may lie too low, and the search ends at the count anyway.
         rank = min(len(times) - 1, int(1.1 * count / step) + 1)
         latest_ms = int(np.partition(times, rank)[rank])
         chosen = np.empty(len(self), np.int32)
-        found, self._searched = join_cold.choose(self.arrays, self._searched, latest_ms, count, chosen)
+        found, self._searched = join_cold.choose(self.arrays, waiting, self._searched, latest_ms, count, chosen)
         return chosen[:found]

@@ -113,13 +113,28 @@ def test_a_label_outlives_its_prediction_on_disk() -> None:
     assert sorted(joined.new_value.tolist()) == list(range(10))
 
 
-def test_what_waits_in_vain_stays_in_memory_and_is_told_once() -> None:
+def test_what_waits_in_vain_is_told_once_and_in_time_wherever_it_is() -> None:
     fed = Fed()
-    fed.label(np.arange(100_000, 100_500), 0)
-    fed.predict(0, 40_000)
+    for time_ms in range(20):
+        fed.label(np.arange(10**6 + 2_000 * time_ms, 10**6 + 2_000 * (time_ms + 1)), time_ms)
+    assert fed.store.cold_rows > 30_000
+    fed.predict(10**6, 10**6 + 500)  # these have come too late for their labels, which wait on
     assert len(fed.store.sweep(A)) == 0
-    assert len(fed.store.sweep(A + 1)) == 500
-    assert len(fed.store.sweep(A + 2)) == 0
+    for time_ms in range(20):
+        unmatched = fed.store.sweep(A + time_ms + 1)
+        assert unmatched.effective_ms.tolist() == [time_ms] * 2_000
+        assert set(unmatched.model.tolist()) == {0}
+    assert len(fed.store) == 500
+
+
+def test_a_waiting_label_that_finds_its_prediction_is_not_told() -> None:
+    fed = Fed()
+    fed.label(np.arange(0, 30_000), 500)
+    assert fed.store.cold_rows > 10_000
+    numbers, codes = np.arange(0, 30_000, 3), np.zeros(10_000, np.int32)
+    _, joined = fed.store.insert_predictions(keys(numbers), numbers // 100, numbers // 100, codes, codes, numbers)
+    assert len(joined) == 10_000
+    assert len(fed.store.sweep(500 + A + 1)) == 20_000
 
 
 def test_what_changed_and_left_before_the_commit_is_in_the_changelog() -> None:
@@ -134,14 +149,6 @@ def test_what_changed_and_left_before_the_commit_is_in_the_changelog() -> None:
     joined = again.label(np.arange(40_000), 40_001)
     assert len(joined) == 40_000
     assert int((joined.old_kind == 0).sum()) == 2_000
-
-
-def test_labels_that_wait_and_fill_the_memory_are_told_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.core.join_hot.SLACK_ROWS", 40_000)
-    monkeypatch.setattr("pipeline.core.join.SLACK_ROWS", 40_000)
-    fed = Fed()
-    with pytest.raises(StoreFullError, match=r"joiner\.memory_mb.*early_label_horizon"):
-        fed.label(np.arange(10**6), 0)
 
 
 def test_a_full_index_is_told_with_the_mend() -> None:

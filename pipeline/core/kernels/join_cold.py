@@ -55,28 +55,30 @@ CHOSEN = 2
 
 
 @kernel
-def may_leave(row: Any) -> Any:
-    """Whether nothing has to be done when the row expires: a label that waits in vain has to be reported."""
-    return row["kind"] == PREDICTION or (row["kind"] == LABEL and row["labels"] > 0)
+def is_of(row: Any, waiting: Any) -> Any:
+    """Whether a row is a label that waits for its prediction, which must be reported when it expires; or any other."""
+    waits = row["kind"] == LABEL and row["labels"] == 0
+    return waits if waiting else row["kind"] != FREE and not waits
 
 
 @kernel
-def sample_times(hot: Any, step: Any, times: Any) -> Any:
-    """The times of every ``step``-th row that may leave; how many there are."""
+def sample_times(hot: Any, waiting: Any, step: Any, times: Any) -> Any:
+    """The times of every ``step``-th row that waits, or of the others; how many there are."""
     count = 0
     for i in range(0, hot.counts[USED], step):
-        if may_leave(hot.rows[i]):
+        if is_of(hot.rows[i], waiting):
             times[count] = hot.rows[i]["timestamp_ms"]
             count += 1
     return count
 
 
 @kernel
-def choose(hot: Any, start: Any, latest_ms: Any, most: Any, chosen: Any) -> Any:
-    """Choose rows to leave, with all rows of their keys that may.
+def choose(hot: Any, waiting: Any, start: Any, latest_ms: Any, most: Any, chosen: Any) -> Any:
+    """Choose rows to leave, with all rows of their keys that are of the same sort.
 
     Args:
         hot: the store; the rows that are chosen are marked.
+        waiting: labels that wait, or all other rows.
         start: the row to begin with: behind where an earlier search ended, the next oldest are likely.
         latest_ms: only keys that have a row of this time or before.
         most: stop at so many rows.
@@ -92,7 +94,7 @@ def choose(hot: Any, start: Any, latest_ms: Any, most: Any, chosen: Any) -> Any:
     for _ in range(used):
         i = i + 1 if i + 1 < used else 0
         row = rows[i]
-        if row["timestamp_ms"] > latest_ms or row["siblings"] == CHOSEN or not may_leave(row):
+        if row["timestamp_ms"] > latest_ms or row["siblings"] == CHOSEN or not is_of(row, waiting):
             continue
         if not row["siblings"]:
             row["siblings"] = CHOSEN
@@ -101,7 +103,7 @@ def choose(hot: Any, start: Any, latest_ms: Any, most: Any, chosen: Any) -> Any:
         else:
             node = hot.table[find_slot(hot, row["key0"], row["key1"])]
             while node != EMPTY:
-                if may_leave(rows[node]):
+                if is_of(rows[node], waiting):
                     rows[node]["siblings"] = CHOSEN
                     chosen[count] = node
                     count += 1
@@ -144,8 +146,9 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
         limits_ms: int64[2], the label horizon and the early-label horizon.
 
     Returns:
-        (whether all were moved: the index may be full, when the last of the rows can be forgotten).
+        (whether all were moved: the index may be full, when the first of the labels expires, when the last row does).
     """
+    first_ms = np.int64(1 << 62)
     latest_ms = np.int64(-(1 << 62))
     for i in range(len(chosen)):
         row = hot.rows[chosen[i]]
@@ -154,7 +157,7 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
         key0 = row["key0"]
         key1 = row["key1"]
         if not add_entry(index, key0, key1, segment):
-            return False, latest_ms
+            return False, first_ms, latest_ms
         block = home_slot(key0, len(places))
         slot = find_slot(hot, key0, key1)
         node = hot.table[slot]
@@ -169,10 +172,12 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
                     latest_ms = max(latest_ms, row["timestamp_ms"] + limits_ms[HORIZON_MS])
                 if row["label"] != EMPTY:
                     _copy_cold_label(target, hot.stated[row["label"]])
-                    latest_ms = max(latest_ms, target["label_effective_ms"] + limits_ms[EARLY_MS])
+                    expiry_ms = target["label_effective_ms"] + limits_ms[EARLY_MS]
+                    first_ms = min(first_ms, expiry_ms)
+                    latest_ms = max(latest_ms, expiry_ms)
                 free_at(hot, slot, node)
             node = following
-    return True, latest_ms
+    return True, first_ms, latest_ms
 
 
 @kernel
@@ -261,8 +266,43 @@ def move_in(
 def _revive(hot: Any, source: Any, final_ms: Any, limits_ms: Any) -> None:
     labelled = source["label_kind"] != NO_LABEL
     is_open = source["kind"] == PREDICTION and source["timestamp_ms"] + limits_ms[HORIZON_MS] >= final_ms
-    if not is_open and not (labelled and source["label_effective_ms"] + limits_ms[EARLY_MS] >= final_ms):
-        return
+    if is_open or (labelled and source["label_effective_ms"] + limits_ms[EARLY_MS] >= final_ms):
+        row = _copy_hot(hot, source)
+        if row["kind"] == PREDICTION and not is_open:
+            to_label_row(row, hot.stated[row["label"]])
+
+
+@kernel
+def recall(hot: Any, found: Any, gone: Any, final_ms: Any, limits_ms: Any, model: Any, effective_ms: Any) -> Any:
+    """Take the labels of a whole segment back to memory, but those that waited in vain.
+
+    Args:
+        hot: the store; it must have room.
+        found: COLD_ROW[n], the segment.
+        gone: uint8[n / 8], a bit for each row that was taken out earlier.
+        final_ms: the joint watermark.
+        limits_ms: int64[2], the label horizon and the early-label horizon.
+        model, effective_ms: int32[n] and int64[n], out: the labels that waited in vain.
+
+    Returns:
+        How many these are.
+    """
+    count = 0
+    for i in range(len(found)):
+        if gone[i >> 3] & np.uint8(1 << (i & 7)):
+            continue
+        row = found[i]
+        if row["label_effective_ms"] + limits_ms[EARLY_MS] < final_ms:
+            model[count] = row["group"]
+            effective_ms[count] = row["label_effective_ms"]
+            count += 1
+        else:
+            _copy_hot(hot, row)
+    return count
+
+
+@kernel
+def _copy_hot(hot: Any, source: Any) -> Any:
     slot = find_slot(hot, source["key0"], source["key1"])
     row = hot.rows[place_row(hot, slot)]
     row["key0"] = source["key0"]
@@ -274,12 +314,11 @@ def _revive(hot: Any, source: Any, final_ms: Any, limits_ms: Any) -> None:
     row["segment_set"] = source["segment_set"]
     row["labels"] = source["labels"]
     row["kind"] = source["kind"]
-    if labelled:
+    if source["label_kind"] != NO_LABEL:
         stated = hot.stated[place_stated(hot, row)]
         stated["timestamp_ms"] = source["label_timestamp_ms"]
         stated["effective_ms"] = source["label_effective_ms"]
         stated["sequence"] = source["label_sequence"]
         stated["value"] = source["label_value"]
         row["label_kind"] = source["label_kind"]
-        if not is_open:
-            to_label_row(row, stated)
+    return row
