@@ -135,7 +135,9 @@ def columns(draw: st.DrawFn, required: dict[str, st.SearchStrategy[Any]], *, opt
     if optional:
         event["prediction"] = [draw(plain_or(_suiting(event["task"]), anything)) for _ in range(rows)]
         for name in draw(st.lists(st.sampled_from(list(OPTIONAL)), max_size=4, unique=True)):
-            if name in MAPS:
+            if name in MAPS and draw(st.booleans()):
+                event[name] = [draw(st.none() | OPTIONAL[name]) for _ in range(rows)]
+            elif name in MAPS:
                 keys = draw(st.lists(names, max_size=3, unique=True))
                 event[name] = {key: column(MAPS[name]) for key in keys}
             else:

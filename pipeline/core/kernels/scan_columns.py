@@ -7,7 +7,7 @@ from pipeline.core.kernels.jit import lean_kernel as kernel
 from pipeline.core.kernels.json_numbers import BAD, read_number
 from pipeline.core.kernels.json_texts import COMMA, NULL, after_comma, is_word, key_end, skip_blanks
 from pipeline.core.kernels.scan_cells import CODE, FEATURE, ID, NUMBERS, REAL, SEGMENT, TIME, TOKEN, read_cell
-from pipeline.core.kernels.scan_events import CLOSE_OBJECT, NO_COLUMN, OPEN_OBJECT, find_field, map_column
+from pipeline.core.kernels.scan_events import CLOSE_OBJECT, NO_COLUMN, OPEN_OBJECT, find_field, map_column, scan_map
 
 _OPEN, _CLOSE = ord("["), ord("]")
 
@@ -148,9 +148,11 @@ def _repeat(kind: Any, column: Any, row: Any, count: Any, cells: Any) -> None:
 
 @kernel
 def _scan_maps(field: Any, buffer: Any, at: Any, row: Any, count: Any, fields: Any, cells: Any, texts: Any) -> Any:
-    """Read an object of columns."""
+    """Read an object of columns, or an array of an object a row."""
     if is_word(buffer, at, NULL):
         return at + len(NULL)
+    if buffer[at] == _OPEN:
+        return _scan_objects(field, buffer, at, row, count, fields, cells, texts)
     if buffer[at] != OPEN_OBJECT:
         return BAD
     at = skip_blanks(buffer, at + 1)
@@ -174,4 +176,17 @@ def _scan_maps(field: Any, buffer: Any, at: Any, row: Any, count: Any, fields: A
         at, closed = after_comma(buffer, at, CLOSE_OBJECT)
         if closed:
             return at
+    return BAD
+
+
+@kernel
+def _scan_objects(field: Any, buffer: Any, at: Any, row: Any, count: Any, fields: Any, cells: Any, texts: Any) -> Any:
+    at = skip_blanks(buffer, at + 1)
+    for place in range(row, row + count):
+        at = scan_map(field, buffer, at, place, fields, cells, texts)
+        if at < 0:
+            return at
+        at, closed = after_comma(buffer, at, _CLOSE)
+        if closed:
+            return at if place == row + count - 1 else BAD
     return BAD

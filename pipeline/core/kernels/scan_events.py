@@ -108,7 +108,7 @@ def _scan_event(buffer: Any, at: Any, row: Any, fields: Any, cells: Any, texts: 
         else:
             seen |= 1 << field
             if fields.most[field]:
-                at = _scan_map(field, buffer, at, row, fields, cells, texts)
+                at = scan_map(field, buffer, at, row, fields, cells, texts)
             else:
                 at = read_cell(
                     fields.kinds[field],
@@ -158,7 +158,8 @@ def _pass_scalar(buffer: Any, at: Any) -> Any:
 
 
 @kernel
-def _scan_map(field: Any, buffer: Any, at: Any, row: Any, fields: Any, cells: Any, texts: Any) -> Any:
+def scan_map(field: Any, buffer: Any, at: Any, row: Any, fields: Any, cells: Any, texts: Any) -> Any:
+    """Read an object of one row's values, or null; gives what ``read_cell`` gives."""
     if is_word(buffer, at, NULL):
         return at + len(NULL)
     if buffer[at] != OPEN_OBJECT:

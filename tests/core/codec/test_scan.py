@@ -112,6 +112,23 @@ def test_columnar_records_need_their_number_of_rows_first() -> None:
     assert (rows, offset.tolist(), row.tolist()) == (slice(3, 5), [7, 7], [0, 1])
 
 
+def test_a_columnar_record_may_hold_maps_row_by_row() -> None:
+    columns = {
+        "n": 3,
+        **EVENT,
+        "prediction_id": ["a", "b", "c"],
+        "scores": [{"x": 0.5, "y": 0.5}, None, {}],
+        "features": [{"size": 1}, {"size": 2, "colour": "red"}, None],
+    }
+    found = scan(columns, columnar=True)
+    assert found.good.tolist() == [True]
+    assert found.cells.carries.tolist() == [1, 1, 0]
+    features = feature_columns(found, slice(0, 3))
+    np.testing.assert_array_equal(features["size"].numbers, [1, 2, np.nan])
+    assert features["colour"].texts == ["red"]
+    assert not scan(columns | {"scores": [{}, {}]}, columnar=True).good.any()
+
+
 def test_a_label_beyond_the_exact_integers_is_left() -> None:
     label = {"prediction_id": "a", "model": "fraud", "timestamp_ms": 1000}
     labels = [orjson.dumps(label | {"label": value}) for value in (2**53 - 1, 2**53, -(2**53), True, "x", 1e17, 0.5)]
