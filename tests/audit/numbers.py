@@ -64,6 +64,8 @@ def _usable(task: str, label: Json) -> bool:
         return isinstance(label, int | float)
     if task == "multilabel":
         return isinstance(label, list)
+    if task == "ranking":
+        return isinstance(label, dict)
     return isinstance(label, str | int) or (isinstance(label, float) and label.is_integer())
 
 
@@ -97,6 +99,11 @@ def _errors(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     }
 
 
+def _nothing(_pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
+    """Of rankings no quality is published."""
+    return {}
+
+
 def _sets(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     exact = sum({_name(one) for one in guess} == {_name(one) for one in label} for guess, label in pairs)
     return {"subset_accuracy": exact / len(pairs) if pairs else None}
@@ -107,6 +114,7 @@ _QUALITY: Mapping[str, Callable[[Sequence[tuple[Json, Json]]], dict[str, Json]]]
     "multiclass": _classes,
     "regression": _errors,
     "multilabel": _sets,
+    "ranking": _nothing,
 }
 
 

@@ -121,8 +121,13 @@ def _is_prediction(event: dict[str, Any]) -> bool:
 
 def _is_label(event: dict[str, Any]) -> bool:
     label = event.get("label")
-    members = label if isinstance(label, list) else [label]
-    return _is_text(event.get("prediction_id")) and all(_is_class(one) or _is_number(one) for one in members)
+    if isinstance(label, dict):
+        is_label = all(_is_text(item) and _is_number(gain) for item, gain in label.items())
+    elif isinstance(label, list):
+        is_label = all(map(_is_class, label))
+    else:
+        is_label = _is_class(label) or _is_number(label)
+    return _is_text(event.get("prediction_id")) and is_label
 
 
 def _is_resource(event: dict[str, Any]) -> bool:
@@ -155,6 +160,10 @@ def _is_class_set(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_class, value))
 
 
+def _is_ranking(value: Any) -> bool:
+    return _is_class_set(value) and not any(isinstance(one, bool) for one in value)
+
+
 _CHECKS: Mapping[str, Callable[[dict[str, Any]], bool]] = {
     "predictions": _is_prediction,
     "labels": _is_label,
@@ -166,5 +175,5 @@ _GUESSES: Mapping[str, Callable[[Any], bool]] = {
     "multiclass": _is_class,
     "regression": _is_number,
     "multilabel": _is_class_set,
-    "ranking": _is_class_set,
+    "ranking": _is_ranking,
 }

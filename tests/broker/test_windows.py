@@ -13,11 +13,22 @@ from confluent_kafka import Producer
 from pipeline.config import Config
 from pipeline.core.codec import encode_columns
 from pipeline.topics import create_topics
-from tests.broker.worker_process import raw_log, read_all, worker
+from tests.audit.auditor import audit
+from tests.audit.truth import Rules, Window, compute_truth
+from tests.broker.worker_process import read_all, read_log, worker
 from tests.conftest import TEST_PARTITIONS, Eventually, MakeConfig
-from tests.processors.truth import Times, expected_numbers, final_windows, said_numbers
 
-TIMES = Times(pane_ms=2_000, horizon_ms=10_000, early_ms=10_000, lateness_ms=1_000)
+INPUTS = ("predictions", "labels", "resources")
+OUTPUTS = ("window-metrics", "host-metrics", "alerts", "retrain-triggers", "dead-letters")
+RULES = Rules(
+    windows=[Window("2s", 2_000, 2_000)],
+    pane_ms=2_000,
+    horizon_ms=10_000,
+    early_ms=10_000,
+    lateness_ms=1_000,
+    future_ms=10**15,
+    partitions=TEST_PARTITIONS,
+)
 COUNT = 4_000
 SPAN_MS = 20_000
 
@@ -88,23 +99,14 @@ def test_final_windows_equal_a_batch_computation_although_workers_are_killed(
 
         try:
             produce(config, {1_000: kill(first, "one"), 2_200: kill(second, "two")})
-            logs = list(zip(raw_log(config, "predictions"), raw_log(config, "labels"), strict=True))
-            expected = {
-                (model, version, segment, start): expected_numbers(cell)
-                for (model, version, segment, start), cell in final_windows(logs, 2_000, 2_000, TIMES).items()
-            }
+            expected = compute_truth(read_log(config, INPUTS), RULES).windows
 
-            def finals() -> list[Any]:
-                return [event for _, event, _ in read_all(config, "window-metrics") if event["final"]]
+            def finals() -> int:
+                return sum(event["final"] for _, event, _ in read_all(config, "window-metrics"))
 
-            eventually(lambda: len(finals()) >= len(expected), timeout_s=60)
+            eventually(lambda: finals() >= len(expected), timeout_s=60)
         finally:
             for again in restarted:
                 again.__exit__(None, None, None)
-    said = defaultdict(list)
-    for event in finals():
-        key = (event["model"], event["model_version"], event["segment"], event["window_start_ms"])
-        said[key].append(said_numbers(event))
-    assert all(len(events) == 1 for events in said.values()), "a window turns final once"
-    assert {key: events[0] for key, events in said.items()} == expected
-    assert sum(numbers["counts"]["labelled"] for numbers in expected.values()) > COUNT / 2
+    assert audit(read_log(config, (*INPUTS, *OUTPUTS)), RULES) == []
+    assert sum(bool(row.labels) for cell in expected.values() for row in cell.predictions) > COUNT / 2

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from pipeline.config import Config
+from tests.audit.rows import Log, Record
 from tests.conftest import TEST_PARTITIONS
 
 WINDOWS: Mapping[str, Any] = {
@@ -48,8 +50,8 @@ def worker(config: Config, name: str, folder: Path) -> Iterator[subprocess.Popen
             process.wait()
 
 
-def read_all(config: Config, topic: str) -> Iterator[tuple[int, Any, dict[str, Any]]]:
-    """Every committed record of a topic: partition, decoded value, headers; in log order a partition."""
+def read_records(config: Config, topic: str) -> Iterator[tuple[int, Record]]:
+    """Every committed record of a topic with its partition; in log order a partition."""
     consumer = Consumer(
         {
             **config.kafka.properties,
@@ -65,22 +67,24 @@ def read_all(config: Config, topic: str) -> Iterator[tuple[int, Any, dict[str, A
         while True:
             message = consumer.poll(0.2)
             if message is not None and message.error() is None:
-                yield partition, json.loads(message.value() or b"null"), dict(message.headers() or ())
+                headers: Any = message.headers()
+                yield partition, Record(message.offset() or 0, message.key(), message.value(), headers)
             position = consumer.position([TopicPartition(name, partition)])[0].offset
             if position >= end or end == 0:
                 break
     consumer.close()
 
 
-def raw_log(config: Config, topic: str) -> list[list[dict[str, Any]]]:
-    """The rows of an input topic by partition, columnar records taken apart."""
-    rows: list[list[dict[str, Any]]] = [[] for _ in range(TEST_PARTITIONS)]
-    for partition, value, headers in read_all(config, topic):
-        if headers.get("layout") == b"columns":
-            rows[partition] += [
-                {name: column[i] if isinstance(column, list) else column for name, column in value.items()}
-                for i in range(value["n"])
-            ]
-        else:
-            rows[partition].append(value)
-    return rows
+def read_all(config: Config, topic: str) -> Iterator[tuple[int, Any, dict[str, Any]]]:
+    """The same decoded: partition, value, headers."""
+    for partition, record in read_records(config, topic):
+        yield partition, json.loads(record.value or b"null"), dict(record.headers or ())
+
+
+def read_log(config: Config, topics: Iterable[str]) -> Log:
+    """What some topics hold, for the auditor."""
+    log: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    for topic in topics:
+        for partition, record in read_records(config, topic):
+            log[topic, partition].append(record)
+    return log

@@ -11,8 +11,9 @@ from pipeline.core.kernels.hashing import hash_key
 from pipeline.processors.joiner import make_joiner
 from pipeline.processors.monitor import make_monitor
 from pipeline.processors.processor import PartitionTask, Processor
+from tests.audit.rows import Log, Record
 
-Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]] | None]
+Written = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]] | None]
 
 
 class Loop:
@@ -21,7 +22,7 @@ class Loop:
     def __init__(self, config: Config, partitions: int = 2) -> None:
         self.config = config
         self.partitions = partitions
-        self.topics: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.topics: dict[tuple[str, int], list[Written]] = defaultdict(list)
         self.changelogs: dict[tuple[str, int], list[tuple[bytes, bytes | None]]] = defaultdict(list)
         self.committed: dict[tuple[str, int, str], int] = defaultdict(int)
         self.position: dict[tuple[str, int, str], int] = defaultdict(int)
@@ -98,6 +99,13 @@ class Loop:
                     while self.read(name, partition, topic, 1_000, now_ms):
                         moved = True
                 self.commit(name, partition, now_ms)
+
+    def log(self) -> Log:
+        """Everything in all topics, for the auditor."""
+        return {
+            place: [Record(offset, *record) for offset, record in enumerate(records)]
+            for place, records in self.topics.items()
+        }
 
     def events(self, topic: str) -> list[Any]:
         return [
