@@ -9,6 +9,7 @@ import typer
 
 from pipeline.core.durations import parse_duration_ms
 from pipeline.core.errors import ConfigError, ConfigFault, DriftlineError
+from pipeline.processes import end_on_signals
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+_LASTING = {"up", "worker", "host-agent", "broker"}  # run until a signal stops them
 
 _HELP = """Watch deep-learning models in production: join predictions with labels that come later, compute quality,
 latency and drift a window, raise alerts and retrain triggers. All on Kafka, exactly once.
@@ -256,8 +259,11 @@ def reference_build(
 
 def main() -> None:
     """Run the command line; errors raised on purpose become one clear message and an exit code."""
+    is_lasting = bool(_LASTING.intersection(sys.argv[1:2]))
     try:
-        app(prog_name="driftline")
+        # First of all: even reading the options imports what takes its time.
+        with end_on_signals() if is_lasting else nullcontext():
+            app(prog_name="driftline")
     except ConfigError as error:
         _complain(f"{len(error.faults)} fault(s) in the configuration:\n{error}")
         sys.exit(EXIT_USAGE)

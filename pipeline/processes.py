@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+_STDERR = 2
 
 # Runs in the new process before the command takes its place: the kernel shall end the child when the thread that
 # started it is gone. The check after it covers a parent that died in between. Not a preexec_fn, which is unsafe beside
@@ -38,6 +40,23 @@ def tied_command(command: Sequence[str], death_signal: signal.Signals = signal.S
 
 
 @contextmanager
+def end_on_signals() -> Iterator[None]:
+    """While a program starts, SIGTERM or SIGINT ends it on the spot with exit code 0: nothing is under way yet.
+
+    Not by an exception, which would be lost where Python calls back from within an import. Whatever the program sets up
+    for itself later takes the place of this.
+    """
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):  # nobody may be listening
+            os.write(_STDERR, b"stopped\n")
+        os._exit(0)
+
+    with _handled_by(end):
+        yield
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[None]:
     """Turn the first SIGTERM or SIGINT into ``Stopped`` in the main thread; later ones do not disturb the ending."""
     stopping = False
@@ -48,9 +67,15 @@ def stop_on_signals() -> Iterator[None]:
             stopping = True
             raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    with _handled_by(stop):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

@@ -1,7 +1,9 @@
+import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,25 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
     command = tied_command(SLEEPER)
     command[5] = "1"  # the process that asked, long dead
     assert subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", ["worker", "host-agent", "broker", "up"])
+def test_a_stop_during_the_start_is_a_stop_in_order(command: str, number: signal.Signals, tmp_path: Path) -> None:
+    """Even before anything is imported that takes its time."""
+    (tmp_path / "pydantic.py").write_text("import time; print('up', flush=True); time.sleep(600)")
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert starting.stdout is not None
+    assert starting.stdout.readline() == b"up\n"
+    starting.send_signal(number)
+    assert starting.communicate(timeout=20) == (b"", b"stopped\n")
+    assert starting.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
