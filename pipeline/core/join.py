@@ -37,6 +37,7 @@ COLD_SHARE = 3
 _SLICE = 1 << 14  # of a batch at once: its rows on disk come to memory first, and there must be room for them
 _SPARE = 256  # and room for labels that join several predictions
 _DEMOTED_SHARE = 16  # of the rows that memory has room for go to disk at once: not too often, and no long pause
+_DEMOTED_ROWS = 1 << 16  # and where memory is small, so many: each segment costs some milliseconds, whatever its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +333,8 @@ class JoinStore:
         if self._cold_rows is not None:
             for waiting in (False, True):
                 if hot.spare_rows < rows:
-                    count = max(rows - hot.spare_rows, hot.budget_rows // _DEMOTED_SHARE)
-                    self._demote(hot, self._cold_rows, count, waiting=waiting)
+                    count = max(hot.budget_rows // _DEMOTED_SHARE, min(hot.budget_rows // 4, _DEMOTED_ROWS))
+                    self._demote(hot, self._cold_rows, max(rows - hot.spare_rows, count), waiting=waiting)
         if hot.spare_rows < rows - SLACK_ROWS:
             raise StoreFullError(
                 f"{len(hot):,} rows fill the memory: raise joiner.memory_mb; the state in Kafka is intact"
