@@ -1,7 +1,7 @@
 """``python -m bench.joiner_cost``: CPU time of the whole joiner an event, with open predictions in memory and on disk.
 
-Columnar records go straight into one partition's state machine: decoding, joining, folding and what a commit hands over,
-without Kafka. Labels come for the newest predictions and then, in any order, for the oldest.
+Columnar records go straight into one partition's state machine, without Kafka: decoding, joining, folding and what a
+commit hands over. Labels come for the newest predictions and then, in any order, for the oldest.
 """
 
 import argparse
