@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.config_quality import QualityConfig
 from pipeline.config_section import (
     Conflict,
     DurationMs,
@@ -109,6 +110,7 @@ class EngineConfig(Section):
     max_uncommitted_events: int = Field(1_000_000, ge=1)
     transaction_timeout: DurationMs = 10_000
     session_timeout: DurationMs = 10_000
+    revoke_timeout: DurationMs = 5_000
     max_retries: int = Field(10, ge=0)
     watchdog: DurationMs = 60_000
     dead_letter_limit: float = Field(1.0, gt=0, le=1)  # 1: input never stops a worker
@@ -236,6 +238,7 @@ class Config(BaseSettings):
     joiner: JoinerConfig = JoinerConfig()
     reference: ReferenceConfig = ReferenceConfig()
     references: tuple[ReferenceFile, ...] = ()
+    quality: QualityConfig = QualityConfig()
     rules: tuple[RuleConfig, ...] = ()
     worker: WorkerConfig = WorkerConfig()
     host_agent: HostAgentConfig = HostAgentConfig()

@@ -256,3 +256,15 @@ def test_the_configuration_never_changes() -> None:
 
 def test_topics_have_the_prefix() -> None:
     assert Config(kafka={"topic_prefix": "eu-"}).kafka.topic("labels") == "eu-labels"
+
+
+def test_the_gains_of_a_model_and_the_betas_are_given_once(tmp_path: Path) -> None:
+    file = tmp_path / "driftline.toml"
+    gains = '[[quality.gains]]\nmodel = "m"\ngains = { yes = { no = -5 } }\n'
+    file.write_text(f"[quality]\nbetas = [2, 1.0, 2.0, 0]\ninterval_level = 1\n{gains}{gains}", encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_config(file)
+    places = {fault.place for fault in raised.value.faults}
+    assert places == {
+        "quality.betas[1]", "quality.betas[2]", "quality.betas[3]", "quality.interval_level", "quality.gains[1].model",
+    }  # fmt: skip

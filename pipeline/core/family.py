@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, Self, TypeVar
 
 from pipeline.core.events import Cells, Group, Json, LabelChanges, Predictions, Task
+from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.reference import ReferenceProfile
 
 
@@ -60,6 +61,7 @@ class Context:
         reference: the profile that the states were folded against; None while it is being learned.
         psi_threshold: the population stability index from which a feature counts as drifted.
         js_threshold: the Jensen-Shannon distance from which a feature counts as drifted.
+        quality: which numbers of the quality section are wanted, and the level of its intervals.
     """
 
     model: str
@@ -71,6 +73,7 @@ class Context:
     reference: ReferenceProfile | None
     psi_threshold: float
     js_threshold: float
+    quality: QualitySettings = field(default_factory=QualitySettings)
 
 
 @dataclass(frozen=True, slots=True)

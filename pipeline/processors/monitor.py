@@ -183,6 +183,7 @@ class MonitorTask:
             reference=self._state.reference(group),
             psi_threshold=settings.psi_threshold,
             js_threshold=settings.js_threshold,
+            quality=settings.quality,
         )
         merged = track.merged(start_ms, size.size_ms, settings.pane_ms)
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)

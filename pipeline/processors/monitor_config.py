@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pipeline.config import Config, RuleConfig
+from pipeline.config_quality import QualityConfig
+from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.rules import Rule
 from pipeline.core.window import WindowSize, pane_ms
 
@@ -18,6 +20,7 @@ class MonitorSettings:
         revision_step: a window is published again when this share of its predictions got labels since the last time.
         psi_threshold: the population stability index from which a feature counts as drifted.
         js_threshold: the Jensen-Shannon distance from which a feature counts as drifted.
+        quality: which numbers of the quality section are wanted.
         rules: the alert rules.
     """
 
@@ -27,6 +30,7 @@ class MonitorSettings:
     revision_step: float
     psi_threshold: float
     js_threshold: float
+    quality: QualitySettings
     rules: tuple[Rule, ...]
 
     @property
@@ -48,8 +52,17 @@ def monitor_settings(config: Config) -> MonitorSettings:
         revision_step=config.windows.revision_step,
         psi_threshold=config.reference.psi_threshold,
         js_threshold=config.reference.js_threshold,
+        quality=_quality(config.quality),
         rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
     )
+
+
+def _quality(quality: QualityConfig) -> QualitySettings:
+    gains = {
+        one.model: {(guess, truth): gain for guess, row in one.gains.items() for truth, gain in row.items()}
+        for one in quality.gains
+    }
+    return QualitySettings(quality.interval_level, quality.betas, quality.class_intervals, gains)
 
 
 def _rule(rule: RuleConfig, shortest: WindowSize) -> Rule:

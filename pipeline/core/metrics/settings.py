@@ -1,0 +1,24 @@
+"""What the configuration says about the quality section of a window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Gains = Mapping[tuple[str, str], float]
+"""(predicted class, true class) to what such a row is worth; negative for a cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySettings:
+    """Which numbers are reported beside those that always are.
+
+    Attributes:
+        interval_level: the confidence of the two-sided intervals, between 0.5 and 1.
+        betas: an F-beta is reported for each, beside F1.
+        class_intervals: whether each class's ratios have intervals too.
+        gains: the matrix of gains of each model that has one.
+    """
+
+    interval_level: float = 0.95
+    betas: tuple[float, ...] = ()
+    class_intervals: bool = False
+    gains: Mapping[str, Gains] = field(default_factory=dict, hash=False)
