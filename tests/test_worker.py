@@ -20,6 +20,7 @@ from confluent_kafka import Producer
 
 from pipeline.config import Config, WorkerConfig
 from pipeline.core.errors import StartupError
+from pipeline.processes import tied_command
 from pipeline.reactions.metrics import Metrics
 from pipeline.topics import create_topics
 from pipeline.worker_page import Page
@@ -34,7 +35,11 @@ class Process:
 
     def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
         self.popen = subprocess.Popen(
-            command, env={**os.environ, **environment}, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+            tied_command(command),
+            env={**os.environ, **environment},
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
         )
         self.log = ""
         threading.Thread(target=self._read, daemon=True).start()

@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from pipeline.config import Config
+from pipeline.processes import tied_command
 from tests.audit.rows import Log, Record
 from tests.conftest import TEST_PARTITIONS
 
@@ -41,7 +42,7 @@ def worker(config: Config, name: str, folder: Path) -> Iterator[subprocess.Popen
     }
     with (folder / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli", "worker"], env=environment, stderr=log, cwd=folder
+            tied_command([sys.executable, "-m", "pipeline.cli", "worker"]), env=environment, stderr=log, cwd=folder
         )
         try:
             yield process

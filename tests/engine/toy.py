@@ -26,6 +26,7 @@ from pipeline.engine import state_cache
 from pipeline.engine.failpoints import ENVIRONMENT, arm_from_environment
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
+from pipeline.processes import tied_command
 
 INPUTS = ("left", "right")
 KEYS = 17
@@ -233,7 +234,8 @@ def process(bench: Bench, name: str, failpoints: str = "", **engine: Any) -> Ite
     """A worker process; ``failpoints`` as ``pipeline.engine.failpoints`` takes them from the environment."""
     arguments = [bench.servers, bench.prefix, name, *(f"{key}={value}" for key, value in engine.items())]
     environ = {**os.environ, ENVIRONMENT: failpoints}
-    worker = subprocess.Popen([sys.executable, "-m", "tests.engine.toy", *arguments], cwd=ROOT, env=environ)
+    command = tied_command([sys.executable, "-m", "tests.engine.toy", *arguments])
+    worker = subprocess.Popen(command, cwd=ROOT, env=environ)
     try:
         yield worker
     finally:

@@ -12,6 +12,7 @@ from collections import Counter
 import orjson
 
 from pipeline import Publisher
+from pipeline.processes import tied_command
 from tests.faults.outcome import Reader
 from tests.faults.rounds import Round
 from tests.faults.settings import PROJECT
@@ -30,7 +31,7 @@ def kill_publishers(here: Round) -> None:
     for number in range(max(1, round(8 * here.amount))):
         command = [sys.executable, "-m", "tests.faults.publishers"]
         command += [here.broker.bootstrap_servers, here.config.kafka.topic_prefix, f"{number}-", str(now_ms)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
+        with subprocess.Popen(tied_command(command), stdout=subprocess.PIPE, text=True, cwd=PROJECT) as process:
             assert process.stdout is not None
             process.stdout.readline()  # it is connected and has sent its first batch
             here.sleep(0.5, 3)

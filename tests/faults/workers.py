@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.engine.failpoints import ENVIRONMENT
+from pipeline.processes import tied_command
 from tests.faults.settings import PROJECT, SETTINGS
 
 MOST = 4
@@ -50,9 +51,12 @@ class Fleet:
             log.write(f"{_STARTED} {now} with {failpoints or 'no failpoints'}\n".encode())
             log.flush()
             self._alive[name] = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli", "worker"],
+                tied_command([sys.executable, "-m", "pipeline.cli", "worker"]),
                 env=environment, stdout=log, stderr=log, cwd=self._folder,
             )  # fmt: skip
+
+    def pid(self, name: str) -> int:
+        return self._alive[name].pid
 
     def names(self) -> list[str]:
         """The workers that run, frozen ones too."""
