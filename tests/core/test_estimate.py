@@ -20,7 +20,7 @@ def test_memory_is_bounded_and_the_rest_is_on_disk() -> None:
     assert found.open_rows == 43_200_000
     assert found.hot_rows == (GIB - GIB // 3) // (64 + 12 + 32)
     assert GIB - 200 < found.memory_bytes <= GIB
-    assert found.cold_bytes == 2 * 45 * (found.open_rows - found.hot_rows)
+    assert found.cold_bytes == 2 * 47 * (found.open_rows - found.hot_rows)
     assert found.full_after_ms is found.memory_full_after_ms is None
 
 

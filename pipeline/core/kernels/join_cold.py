@@ -20,7 +20,7 @@ from pipeline.core.kernels.join_rows import (
     PREDICTION,
     USED,
     find_slot,
-    free_at,
+    free_row,
     home_slot,
     place_row,
     place_stated,
@@ -50,8 +50,8 @@ COLD_ROW = np.dtype(
 )
 """A row with its label, as it lies in a block: 88 bytes without a gap."""
 
-CHOSEN = 2
-"""``siblings`` of a row that is about to leave."""
+CHOSEN, FOLLOWING = 2, 3
+"""``siblings`` of a row that is about to leave: the first of its key, and the others."""
 
 
 @kernel
@@ -94,7 +94,7 @@ def choose(hot: Any, waiting: Any, start: Any, latest_ms: Any, most: Any, chosen
     for _ in range(used):
         i = i + 1 if i + 1 < used else 0
         row = rows[i]
-        if row["timestamp_ms"] > latest_ms or row["siblings"] == CHOSEN or not is_of(row, waiting):
+        if row["timestamp_ms"] > latest_ms or row["siblings"] >= CHOSEN or not is_of(row, waiting):
             continue
         if not row["siblings"]:
             row["siblings"] = CHOSEN
@@ -102,9 +102,11 @@ def choose(hot: Any, waiting: Any, start: Any, latest_ms: Any, most: Any, chosen
             count += 1
         else:
             node = hot.table[find_slot(hot, row["key0"], row["key1"])]
+            mark = CHOSEN
             while node != EMPTY:
                 if is_of(rows[node], waiting):
-                    rows[node]["siblings"] = CHOSEN
+                    rows[node]["siblings"] = mark
+                    mark = FOLLOWING
                     chosen[count] = node
                     count += 1
                 node = rows[node]["next"]
@@ -150,33 +152,27 @@ def move_out(hot: Any, chosen: Any, places: Any, out: Any, index: Any, segment: 
     """
     first_ms = np.int64(1 << 62)
     latest_ms = np.int64(-(1 << 62))
+    rows = hot.rows
+    # Step by step over all rows: so short, the steps of many rows wait for memory at the same time.
     for i in range(len(chosen)):
-        row = hot.rows[chosen[i]]
-        if row["kind"] == FREE:
-            continue  # gone with its key
-        key0 = row["key0"]
-        key1 = row["key1"]
-        if not add_entry(index, key0, key1, segment):
+        row = rows[chosen[i]]
+        if row["siblings"] == CHOSEN and not add_entry(index, row["key0"], row["key1"], segment):
             return False, first_ms, latest_ms
-        block = home_slot(key0, len(places))
-        slot = find_slot(hot, key0, key1)
-        node = hot.table[slot]
-        while node != EMPTY:
-            row = hot.rows[node]
-            following = row["next"]
-            if row["siblings"] == CHOSEN:
-                target = out[places[block]]
-                places[block] += 1
-                _copy_cold(target, row)
-                if row["kind"] == PREDICTION:
-                    latest_ms = max(latest_ms, row["timestamp_ms"] + limits_ms[HORIZON_MS])
-                if row["label"] != EMPTY:
-                    _copy_cold_label(target, hot.stated[row["label"]])
-                    expiry_ms = target["label_effective_ms"] + limits_ms[EARLY_MS]
-                    first_ms = min(first_ms, expiry_ms)
-                    latest_ms = max(latest_ms, expiry_ms)
-                free_at(hot, slot, node)
-            node = following
+    for i in range(len(chosen)):
+        row = rows[chosen[i]]
+        block = home_slot(row["key0"], len(places))
+        target = out[places[block]]
+        places[block] += 1
+        _copy_cold(target, row)
+        if row["kind"] == PREDICTION:
+            latest_ms = max(latest_ms, row["timestamp_ms"] + limits_ms[HORIZON_MS])
+        if row["label"] != EMPTY:
+            _copy_cold_label(target, hot.stated[row["label"]])
+            expiry_ms = target["label_effective_ms"] + limits_ms[EARLY_MS]
+            first_ms = min(first_ms, expiry_ms)
+            latest_ms = max(latest_ms, expiry_ms)
+    for i in range(len(chosen)):
+        free_row(hot, chosen[i])
     return True, first_ms, latest_ms
 
 

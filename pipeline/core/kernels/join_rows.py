@@ -230,14 +230,9 @@ def place_stated(hot: Any, row: Any) -> Any:
 @kernel
 def free_row(hot: Any, node: Any) -> None:
     """Take a row out of its chain, and give it and its label up."""
-    free_at(hot, find_slot(hot, hot.rows[node]["key0"], hot.rows[node]["key1"]), node)
-
-
-@kernel
-def free_at(hot: Any, slot: Any, node: Any) -> None:
-    """The same where the slot of the chain is known already."""
     rows = hot.rows
     row = rows[node]
+    slot = find_slot(hot, row["key0"], row["key1"])
     head = hot.table[slot]
     if head != node:
         while rows[head]["next"] != node:
