@@ -79,6 +79,11 @@ class Cluster:
             for call in list(partition.on_change):
                 call()
 
+    def rebalance(self) -> None:
+        """All groups hand their partitions out anew."""
+        for group in self._groups.values():
+            group.rebalance()
+
     def clean(self, *, whole: bool = False) -> None:
         """Compact: up to somewhere, or as far as possible, tombstones included."""
         for (topic, _), partition in self._partitions.items():

@@ -12,7 +12,13 @@ from tests.simulation.fleet import Fleet, InjectedError
 from tests.simulation.shape import Shape
 from tests.simulation.world import Process, World, current_process
 
-ACTIONS = ("kill", "freeze", "long freeze", "stall", "retriable", "fenced", "bug")
+ERRORS = ("retriable", "fenced", "bug")
+ACTIONS = ("kill", "freeze", "long freeze", "stall", "stop", "rebalance", *ERRORS)
+MEANWHILE = " during a commit"
+"""Added to a failpoint that is passed while Kafka takes a transaction of the same worker."""
+ROUNDS = tuple(point + MEANWHILE for point in ("after_consume", "after_process", "in_revoke"))
+DELICATE = ("before_send_offsets", "before_commit", "before_commit", "after_offsets", "in_changelog", "before_abort")
+"""Where a fault is worth more tries."""
 NOWHERE_TO_RAISE = ("in_lost",)
 """Called back by librdkafka where an error has no one to go to."""
 
@@ -28,12 +34,12 @@ class Faults:
         self.taken: Counter[tuple[str, str]] = Counter()
         self._random = True
         self._planned: dict[tuple[str, int], str] = {}
-        for _ in range(rng.choice([0, 1, 2, 3])):
-            point = rng.choice(sorted(POINTS))
+        for _ in range(rng.choice([0, 1, 2, 4])):
+            point = rng.choice([*sorted(POINTS), *DELICATE, *ROUNDS])
             action = rng.choice(ACTIONS)
-            if point in NOWHERE_TO_RAISE and action not in ACTIONS[:4]:
+            if point.removesuffix(MEANWHILE) in NOWHERE_TO_RAISE and action in ERRORS:
                 action = "kill"
-            self._planned[point, rng.choice([1, 2, 3, 5, 8])] = action
+            self._planned[point, rng.choice([1, 2, 3, 5, 8, 13])] = action
 
     def plan(self, actions: dict[tuple[str, int], str]) -> None:
         """Have these happen, by failpoint and pass, and nothing else."""
@@ -47,6 +53,7 @@ class Faults:
             return
         rng, world = self._rng, self._world
         self._cluster.hanging = rng.choice([0.0, 0.0, 0.0, 0.02])
+        world.call_s = rng.choice([0.004, 0.004, 0.02, 0.1])
         self._cluster.lossy = rng.choice([0.0, 0.0, 0.02, 0.1])
         for _ in range(rng.choice([0, 1, 2, 3, 5])):
             world.at(rng.random() * until_s, self._something)
@@ -56,12 +63,13 @@ class Faults:
         process = current_process()
         if process is None or not process.alive:
             return
-        self.passes[name] += 1
-        action = self._planned.pop((name, self.passes[name]), None)
-        if action is not None and not self.over:
-            self._world.say(f"{process}: {action} at {name}")
-            self.taken[name, action] += 1
-            self._take(process, action)
+        for point in (name, name + MEANWHILE) if process.transactions else (name,):
+            self.passes[point] += 1
+            action = self._planned.pop((point, self.passes[point]), None)
+            if action is not None and not self.over:
+                self._world.say(f"{process}: {action} at {point}")
+                self.taken[point, action] += 1
+                self._take(process, action)
 
     def _take(self, process: Process, action: str) -> None:
         session_s = self._shape.session_ms / 1_000
@@ -76,6 +84,12 @@ class Faults:
             process.pause()
         elif action == "stall":  # the heartbeats go on
             process.sleep(self._rng.random() * 2 * session_s)
+        elif action == "stop":  # noticed by another of its threads while this one goes on slowly
+            self._fleet.stop(process.name)
+            process.sleep(self._rng.random() * session_s)
+        elif action == "rebalance":
+            self._cluster.rebalance()
+            process.sleep(self._rng.random() * session_s)
         elif action == "retriable":
             raise RetriableError("injected")
         elif action == "fenced":
@@ -90,6 +104,7 @@ class Faults:
             "away": partial(self._cluster.go_away, rng.choice([0.5, 3.0, 12.0])),
             "clean": self._cluster.clean,
             "more workers": self._fleet.more,
+            "rebalance": self._cluster.rebalance,
         }
         running = fleet.alive()
         if running:
@@ -101,9 +116,11 @@ class Faults:
                 "stop": partial(fleet.stop, process.name),
             }
         kind = rng.choice(sorted(kinds))
-        self.taken["any moment", kind] += 1
+        is_meanwhile = any(process.transactions for process in running)
+        self.taken["any moment" + MEANWHILE * is_meanwhile, kind] += 1
         kinds[kind]()
 
     def _end(self) -> None:
         self.over = True
         self._cluster.hanging = self._cluster.lossy = 0.0
+        self._world.call_s = 0.004

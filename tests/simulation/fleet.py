@@ -37,16 +37,20 @@ class SimBackground:
         self._done = False
         self._failure: Exception | None = None
         self._sleeping: list[Sleep] = []
+        process.transactions += 1
         process.spawn(self._run, counts=False)
 
     def done(self) -> bool:
         return self._done
 
-    def wait(self) -> None:
-        while not self._done:
+    def wait(self, limit_s: float | None = None) -> bool:
+        if not self._done and limit_s is not None:
+            self._process.sleep(limit_s, self._sleeping)
+        while not self._done and limit_s is None:
             self._process.sleep(60.0, self._sleeping)
         if self._failure is not None:
             raise self._failure
+        return self._done
 
     def _run(self) -> None:
         try:
@@ -54,6 +58,7 @@ class SimBackground:
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self._failure = error
         self._done = True
+        self._process.transactions -= 1
         for sleep in self._sleeping:
             sleep.wake()
 

@@ -108,6 +108,11 @@ class Group:
             if member.id == member_id:
                 self._remove(instance, "leaves")
 
+    def rebalance(self) -> None:
+        """All members must come back, as when one of them changes what it subscribes to."""
+        if self.members:
+            self._prepare(max(one.rebalance_s for one in self.members.values()))
+
     def silent(self, client: Client) -> None:
         """A client sends no heartbeats from now on; after the session timeout it is given up."""
         for member in self.members.values():

@@ -9,11 +9,16 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
+from confluent_kafka import TopicPartition
+
+from pipeline.core.errors import RetriableError
 from tests.simulation.clients import SimAdmin, SimConsumer
+from tests.simulation.fleet import SimBackground
 from tests.simulation.groups import Generation, Group, Offsets, Place
 from tests.simulation.log import Partition
 from tests.simulation.producer import SimProducer
 from tests.simulation.transactions import Coordinator
+from tests.simulation.world import Process
 
 
 def _patch(owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
@@ -96,6 +101,20 @@ def no_generations() -> Iterator[None]:
 
 
 @contextmanager
+def no_epochs() -> Iterator[None]:
+    """A producer that was fenced goes on writing into its successor's transactions."""
+
+    def make(_checked: Callable[..., Any]) -> Callable[..., Any]:
+        def broken(self: Coordinator, name: str, _epoch: int) -> Any:
+            return self._ids[name]
+
+        return broken
+
+    with _patch(Coordinator, "_checked", make):
+        yield
+
+
+@contextmanager
 def no_isolation() -> Iterator[None]:
     """Aborted records are read like committed ones."""
 
@@ -159,6 +178,53 @@ def compaction_of_the_newest() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def offsets_of_the_next_transaction() -> Iterator[None]:
+    """A transaction carries the offsets that stand when they are sent: also of what was read after the hand-over."""
+    consumers: dict[tuple[Process, str], SimConsumer] = {}
+
+    def subscribing(subscribe: Callable[..., None]) -> Callable[..., None]:
+        def broken(self: SimConsumer, *rest: Any, **more: Any) -> None:
+            consumers[self.process, self._group.name] = self
+            subscribe(self, *rest, **more)
+
+        return broken
+
+    def sending(send: Callable[..., None]) -> Callable[..., None]:
+        def broken(self: SimProducer, places: list[Any], generation: Generation, timeout: float) -> None:
+            now = consumers[self._process, generation.group]._positions
+            newest = [
+                TopicPartition(one.topic, one.partition, now.get((one.topic, one.partition), one.offset))
+                for one in places
+            ]
+            send(self, newest, generation, timeout)
+
+        return broken
+
+    with (
+        _patch(SimConsumer, "subscribe", subscribing),
+        _patch(SimProducer, "send_offsets_to_transaction", sending),
+    ):
+        yield
+
+
+@contextmanager
+def failures_unnoticed() -> Iterator[None]:
+    """A transaction that failed while the rounds went on is taken for a good one."""
+
+    def make(wait: Callable[..., Any]) -> Callable[..., Any]:
+        def broken(self: SimBackground, *rest: Any) -> Any:
+            try:
+                return wait(self, *rest)
+            except RetriableError:
+                return True
+
+        return broken
+
+    with _patch(SimBackground, "wait", make):
+        yield
+
+
 SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     one.__name__: one
     for one in (
@@ -167,9 +233,12 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         offsets_before_they_are_stable,
         changelog_end_too_early,
         no_generations,
+        no_epochs,
         no_isolation,
         a_record_twice,
         one_partitions_watermark,
         compaction_of_the_newest,
+        offsets_of_the_next_transaction,
+        failures_unnoticed,
     )
 }

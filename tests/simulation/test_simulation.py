@@ -12,13 +12,14 @@ import pytest
 from pipeline.engine.failpoints import POINTS
 from pipeline.schemas import load_schema
 from tests.audit.rows import SCHEMAS, read_rows
+from tests.simulation.faults import ROUNDS
 from tests.simulation.sabotage import SABOTAGES
 from tests.simulation.simulation import Simulation, simulate
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 1_000
-ENOUGH = 150
-"""Seeds after which every sabotage must have been found; most take fewer than ten."""
+ENOUGH = 400
+"""Seeds after which every sabotage must have been found; most take fewer than twenty."""
 OF_THE_CACHE = {"before_cache_write", "after_cache_write"}
 """Failpoints in a thread that writes to the local disk, which is not simulated."""
 
@@ -42,12 +43,13 @@ def test_a_seed_means_the_same_every_time() -> None:
 
 
 def test_every_failpoint_is_passed() -> None:
+    wanted = POINTS.keys() - OF_THE_CACHE | set(ROUNDS)
     passed: Counter[str] = Counter()
-    for seed in range(40):
+    for seed in range(100):
         passed += simulate(seed).passes
-        if passed.keys() >= POINTS.keys() - OF_THE_CACHE:
+        if passed.keys() >= wanted:
             return
-    assert set(passed) == POINTS.keys() - OF_THE_CACHE
+    assert passed.keys() >= wanted
 
 
 @pytest.mark.parametrize("name", SABOTAGES)

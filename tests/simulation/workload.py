@@ -17,7 +17,7 @@ from tests.simulation.shape import DAY_MS, Model, Shape
 from tests.simulation.world import World
 
 Event = dict[str, Any]
-SLACK_MS = 1_500
+SLACK_MS = 1_800
 """How long a record may lie unread by a worker that is well, and how far the workers' clocks may be off."""
 NAMES = {"binary": [0, 1, True, "0"], "multiclass": ["a", "b", "c", 7, "7"]}
 

@@ -29,6 +29,8 @@ class World:
     def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
         self.rng = random.Random(seed)
         self.now_s = 0.0
+        self.call_s = 0.004
+        """How long a call into a client takes at most, most of the time."""
         self.hub = getcurrent()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
@@ -91,6 +93,8 @@ class Process:
         self.world, self.name, self.skew_ms = world, name, skew_ms
         self.alive, self.frozen = True, False
         self.running = 0
+        self.transactions = 0
+        """How many of its transactions Kafka is taking while its rounds go on."""
         self.failure: BaseException | None = None
         self.silent_since_s: float | None = None
         self.on_thaw: list[Callable[[], None]] = []
@@ -145,11 +149,11 @@ class Process:
         self.world.hub.switch()
         self.check()
 
-    def pause(self, most_s: float = 0.004) -> None:
+    def pause(self) -> None:
         """The time that a call takes; another process may run meanwhile."""
         self.check()
         sleep = Sleep(self, getcurrent())
-        self.world.soon(sleep.wake, most_s)
+        self.world.soon(sleep.wake, self.world.call_s)
         self.world.hub.switch()
         self.check()
 
@@ -170,10 +174,6 @@ class Process:
         self.frozen = True
         self._fall_silent()
         self.world.at(seconds, self._thaw)
-
-    def stall_here(self) -> None:
-        """Called by the process's own code after ``freeze``: nothing more is run before the thaw."""
-        self.pause(0.0)
 
     def kill(self) -> None:
         """End it without any last words."""
