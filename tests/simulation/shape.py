@@ -126,7 +126,7 @@ def _rules(window: str) -> list[dict[str, Any]]:
 def draw_shape(seed: int) -> Shape:
     """The run that a seed stands for."""
     rng = random.Random(f"shape {seed}")
-    tasks = ["binary", "multiclass", "regression", "multilabel"]
+    tasks = ["binary", "multiclass", "regression", "multilabel", "ranking"]
     models = tuple(
         Model(
             name=f"model{number}",

@@ -174,13 +174,18 @@ class Workload:
         rng = self._rng
         if model.task == "regression":
             return rng.choice([rng.gauss(0, 3), rng.randrange(5)])
-        if model.task == "multilabel":
+        if model.task in ("multilabel", "ranking"):
             return rng.sample(["a", "b", 3], rng.randrange(3))
         return rng.choice(NAMES[model.task])
 
     def _label(self, model: Model) -> Any:
         """Mostly one that suits the task."""
-        return self._guess(model) if self._rng.random() < 0.93 else self._rng.choice(["odd", 1.5, ["a"], 2])
+        rng = self._rng
+        if rng.random() >= 0.93:
+            return rng.choice(["odd", 1.5, ["a"], 2, {"a": 1}])
+        if model.task == "ranking":
+            return {item: rng.choice([0, 1, 2.5]) for item in rng.sample(["a", "b", "3"], rng.randrange(4))}
+        return self._guess(model)
 
     # --- records -------------------------------------------------------------------------------------------------
 
@@ -297,7 +302,7 @@ def _columns(events: Sequence[Event]) -> Event:
     for name, value in events[0].items():
         if name in ("model", "model_version", "task"):
             columns[name] = value
-        elif isinstance(value, dict):
+        elif name in ("features", "segments", "metrics"):
             columns[name] = {key: [event[name][key] for event in events] for key in value}
         else:
             columns[name] = [event[name] for event in events]
