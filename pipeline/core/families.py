@@ -8,6 +8,7 @@ from pipeline.core.accumulate.errors import Errors, fold_errors
 from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
 from pipeline.core.accumulate.offsets import OffsetRanges
+from pipeline.core.accumulate.residuals import Residuals, fold_residuals
 from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
 from pipeline.core.metrics.classes import report_classes
@@ -15,6 +16,7 @@ from pipeline.core.metrics.data_quality import report_data_quality
 from pipeline.core.metrics.drift import report_drift
 from pipeline.core.metrics.errors import report_errors
 from pipeline.core.metrics.latency import report_latency
+from pipeline.core.metrics.residuals import report_residuals
 from pipeline.core.metrics.sets import report_sets
 
 __all__ = ["FAMILIES", "Context", "Family", "References", "Report", "State"]
@@ -30,6 +32,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     ),
     Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
     Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
+    Family("residuals", Residuals, Residuals.from_wire, fold_labels=fold_residuals, report=report_residuals),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(
         "moments",

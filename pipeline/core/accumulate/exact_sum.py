@@ -125,10 +125,21 @@ class ExactSum:
         Returns:
             The double nearest to the exact standard deviation.
         """
-        # n Σx² - (Σx)² over n²: exact integers, so nothing cancels and nothing is ever negative.
+        return self.variation(squares, count).root_divided_by(count * count)
+
+    def variation(self, squares: "ExactSum", count: int) -> "ExactSum":
+        """The squared count times the population variance of values whose sum this is.
+
+        Args:
+            squares: the exact sum of the values' squares.
+            count: the number of values.
+
+        Returns:
+            n Σx² - (Σx)², exact: nothing cancels and nothing is ever negative.
+        """
         deviation = ExactSum(-self.mantissa * self.mantissa, 2 * self.exponent)
         deviation.merge(ExactSum(count * squares.mantissa, squares.exponent))
-        return deviation.root_divided_by(count * count)
+        return deviation
 
 
 def sum_values(values: Float64s, sign: Int64s, at: Int32s, cell: Int32s, cells: int) -> list[ExactSum]:

@@ -1,23 +1,19 @@
 """Latencies: count, exact sum, maximum and a quantile sketch of bounded size.
 
-The sketch is a DDSketch (Masson, Rim, Lee: "DDSketch", VLDB 2019) with its linearly interpolated mapping: a bucket is
-1/64 of an octave, so a quantile is off by at most 1/129 = 0.78 % of the true value. The mapping reads the bits of the
-double and calls no logarithm, so every machine counts alike; buckets are fixed, at most 3,330, and never collapse.
-Values below 2^-20 ms, zero and below zero count in the first bucket, values from 2^32 ms in the last.
+The sketch has the buckets of ``buckets.py``, at most 3,330. Values below 2^-20 ms, zero and below zero count in
+the first bucket, values from 2^32 ms in the last.
 """
 
 from typing import Self
 
 import numpy as np
 
+from pipeline.core.accumulate.buckets import bucket_value
 from pipeline.core.accumulate.exact_sum import ExactSum, sum_values
 from pipeline.core.accumulate.pairs import all_pairs
 from pipeline.core.events import Cells, Json, Predictions
 from pipeline.core.family import References
-from pipeline.core.kernels.latency import BUCKET_SHIFT, FIRST_BUCKET, LAST_BUCKET, bucket_rows, count_buckets
-
-RELATIVE_ERROR = 1 / 129
-"""The most that a quantile between the outer buckets differs from the true value, as a share of it."""
+from pipeline.core.kernels.latency import FIRST_BUCKET, LAST_BUCKET, bucket_rows, count_buckets
 
 
 class Latency:
@@ -70,7 +66,7 @@ class Latency:
         return state
 
     def quantile(self, share: float) -> float:
-        """The value that a share of the latencies does not exceed, within ``RELATIVE_ERROR``.
+        """The value that a share of the latencies does not exceed, within ``buckets.RELATIVE_ERROR``.
 
         Args:
             share: from 0 to 1; the value of rank ``floor(share * (count - 1))``, counted from 0, is estimated.
@@ -93,13 +89,9 @@ class Latency:
 
 
 def _middle(bucket: int) -> float:
-    """The value with the least relative error for a bucket: the harmonic mean of its ends."""
     if bucket == FIRST_BUCKET:
         return 0.0
-    if bucket == LAST_BUCKET:
-        return float("inf")
-    low, high = np.array([bucket << BUCKET_SHIFT, (bucket + 1) << BUCKET_SHIFT], np.int64).view(np.float64).tolist()
-    return float(2.0 * low * high / (low + high))
+    return float("inf") if bucket == LAST_BUCKET else bucket_value(bucket)
 
 
 def fold_latency(predictions: Predictions, cells: Cells, references: References) -> dict[int, Latency]:  # noqa: ARG001 - every fold of predictions is called alike

@@ -1,10 +1,27 @@
-"""Quality of number predictions; an error is the prediction minus the label, so a positive bias predicts too much."""
+"""Quality of number predictions, from exact sums.
 
-from collections.abc import Callable
+An error is the prediction minus the label, so a positive bias predicts too much. With n rows, y the labels, p the
+predictions and e = p - y:
+
+- ``mse`` sum e^2 / n, ``rmse`` its root, ``mae`` sum |e| / n, ``bias`` sum e / n.
+- ``mape`` mean of |e| / max(|y|, 2^-52), ``smape`` mean of 2|e| / (|y| + |p|), 0 where both are 0 (Makridakis 1993,
+  "Accuracy measures"): shares, not per cent.
+- ``msle`` mean of (log(1 + p) - log(1 + y))^2, ``rmsle`` its root; for numbers above -1.
+- ``r2`` 1 - sum e^2 / sum (y - mean y)^2, ``explained_variance`` 1 - var e / var y; for labels that differ.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 
 from pipeline.core.accumulate.errors import Errors
-from pipeline.core.events import Task
+from pipeline.core.accumulate.exact_sum import ExactSum
+from pipeline.core.events import Json, Task
 from pipeline.core.family import Context, Report
+from pipeline.core.metrics.intervals import Interval, as_section, normal_deviate, normal_interval
+
+_ROUNDED = 2.0**-25
+"""A deviation of squared errors this small, as a share of their mean, is what rounding them made."""
 
 
 def report_errors(state: Errors, context: Context) -> Report:
@@ -19,21 +36,90 @@ def report_errors(state: Errors, context: Context) -> Report:
     """
     if context.task is not Task.REGRESSION:
         return Report()
-    numbers: dict[str, Callable[[int], float]] = {
-        "mse": state.squares.divided_by,
-        "rmse": state.squares.root_divided_by,
-        "mae": state.sizes.divided_by,
-        "bias": state.total.divided_by,
-    }
-    quality: dict[str, float | None] = {}
+    quality: dict[str, Json] = {}
     reasons: dict[str, str] = {}
-    for name, compute in numbers.items():
+    for name, compute in _METRICS.items():
         quality[name] = None
-        if not state.count or state.beyond:
-            reasons[f"quality.{name}"] = "overflow" if state.beyond else "no_labels"
-            continue
-        try:
-            quality[name] = compute(state.count)
-        except OverflowError:
-            reasons[f"quality.{name}"] = "overflow"
-    return Report({"quality": quality}, reasons)
+        code = _unusable(state, name)
+        if code is None:
+            try:
+                quality[name] = compute(state)
+            except OverflowError:
+                code = "overflow"
+        if code is not None:
+            reasons[f"quality.{name}"] = code
+    if not state.count or state.beyond:
+        reasons["quality.intervals"] = "overflow" if state.beyond else "no_labels"
+        return Report({"quality": {**quality, "intervals": {}}}, reasons)
+    intervals = _intervals(state, quality, normal_deviate(context.quality.interval_level))
+    beyond = [name for name, one in intervals.items() if one and not all(map(math.isfinite, one))]
+    section, why = as_section(intervals | dict.fromkeys(beyond))
+    why |= {f"quality.intervals.{name}": "overflow" for name in beyond}
+    return Report({"quality": {**quality, "intervals": section}}, reasons | why)
+
+
+def _unusable(state: Errors, name: str) -> str | None:
+    """Why a metric cannot be computed."""
+    if state.beyond:
+        return "overflow"
+    if not state.count:
+        return "no_labels"
+    if name == "mape" and state.beyond_ratios:
+        return "overflow"
+    if name in ("msle", "rmsle") and state.beyond_logs:
+        return "not_above_minus_one"
+    if name in ("r2", "explained_variance") and state.labels.variation(state.label_squares, state.count).is_zero():
+        return "constant_target" if state.count > 1 else "too_few_rows"
+    return None
+
+
+def _r2(state: Errors) -> float:
+    spread = _exact(state.labels.variation(state.label_squares, state.count))
+    return float((spread - state.count * _exact(state.squares)) / spread)
+
+
+def _explained_variance(state: Errors) -> float:
+    spread = _exact(state.labels.variation(state.label_squares, state.count))
+    return float((spread - _exact(state.total.variation(state.squares, state.count))) / spread)
+
+
+def _exact(one: ExactSum) -> Fraction:
+    return Fraction(one.mantissa) * Fraction(2) ** one.exponent
+
+
+_METRICS: Mapping[str, Callable[[Errors], float]] = {
+    "mse": lambda state: state.squares.divided_by(state.count),
+    "rmse": lambda state: state.squares.root_divided_by(state.count),
+    "mae": lambda state: state.sizes.divided_by(state.count),
+    "bias": lambda state: state.total.divided_by(state.count),
+    "mape": lambda state: state.ratios.divided_by(state.count),
+    "smape": lambda state: state.symmetric.divided_by(state.count),
+    "msle": lambda state: state.log_squares.divided_by(state.count),
+    "rmsle": lambda state: state.log_squares.root_divided_by(state.count),
+    "r2": _r2,
+    "explained_variance": _explained_variance,
+}
+
+
+def _intervals(state: Errors, quality: Mapping[str, Json], z: float) -> dict[str, Interval | None]:
+    """The normal intervals of the means, from exact second moments."""
+    found: dict[str, Interval | None] = {}
+    if quality["mae"] is not None:
+        found["mae"] = normal_interval(quality["mae"], _error_of_mean(state.sizes, state.squares, state.count), z, 0.0)
+    if quality["bias"] is not None:
+        found["bias"] = normal_interval(quality["bias"], _error_of_mean(state.total, state.squares, state.count), z)
+    if quality["mse"] is not None and not state.beyond_squares:
+        error = _error_of_mean(state.squares, state.fourth, state.count)
+        real = error * math.sqrt(state.count) > _ROUNDED * quality["mse"]
+        mse = found["mse"] = normal_interval(quality["mse"], error, z, 0.0) if real else None
+        found["rmse"] = mse and (math.sqrt(mse[0]), math.sqrt(mse[1]))
+    return found
+
+
+def _error_of_mean(total: ExactSum, squares: ExactSum, count: int) -> float:
+    """The standard error of a mean: the sample's standard deviation over the root of the count; 0 for one row."""
+    variation = total.variation(squares, count)
+    # Squares that were rounded before they were summed can leave less than nothing.
+    if count < 2 or variation.mantissa <= 0:
+        return 0.0
+    return variation.root_divided_by(count * count) / math.sqrt(count - 1)

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.accumulate.latency import RELATIVE_ERROR, Latency, fold_latency
+from pipeline.core.accumulate.buckets import RELATIVE_ERROR
+from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.events import Cells, Float64s, Group, Predictions, Task
 
 GROUP = Group("m", "1", Task.BINARY)
