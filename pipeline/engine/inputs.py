@@ -16,7 +16,7 @@ class Inputs:
     """The inputs of one assignment.
 
     Args:
-        consumer: reads them; must be assigned to them at these positions.
+        consumer: reads them.
         prefix: the configured topic prefix.
         positions: the next offset to read.
     """
@@ -26,6 +26,12 @@ class Inputs:
         self.positions = dict(positions)
         self.at_end: dict[int, frozenset[str]] = {partition: frozenset() for _, partition in positions}
         self.paused: set[Place] = set()
+
+    def begin(self) -> None:
+        """Have the consumer read them from these positions."""
+        self._consumer.assign(self.offsets())
+        # What was paused in an earlier life of the same partition has stayed so in librdkafka.
+        self._consumer.resume(self.offsets())
 
     def offsets(self) -> list[TopicPartition]:
         """The positions, as a commit takes them."""
@@ -54,13 +60,15 @@ class Inputs:
         self._consumer.pause(places)
         self._consumer.resume(places)
 
-    def apply_back_pressure(self, tasks: Mapping[int, PartitionTask]) -> None:
+    def apply_back_pressure(self, tasks: Mapping[int, PartitionTask], *, everything: bool) -> None:
         """Pause and resume as the tasks ask. librdkafka drops what it had fetched ahead, so this should be rare.
 
         Args:
             tasks: by partition.
+            everything: whether nothing more may be read for now.
         """
-        wanted = {(topic, p) for p, task in tasks.items() for topic in task.paused(self.at_end[p])}
+        asked = {(topic, p) for p, task in tasks.items() for topic in task.paused(self.at_end[p])}
+        wanted = set(self.positions) if everything else asked
         if wanted == self.paused:
             return
         pause, resume = wanted - self.paused, self.paused - wanted

@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from pipeline.config import Config
-from pipeline.engine.leave import leave_group
+from pipeline.engine.kafka import group_id, log
+from pipeline.engine.leave import LEAVE_ERRORS, leave_group
 
 _T = TypeVar("_T")
 
@@ -63,8 +64,8 @@ class Background(Protocol):
     def done(self) -> bool:
         """Whether it has ended, well or not."""
 
-    def wait(self) -> None:
-        """Wait for its end; raises what it raised."""
+    def wait(self, limit_s: float | None = None) -> bool:
+        """Wait for its end, at most so long; tells whether it has ended, and raises what it raised."""
 
 
 class _BackgroundThread:
@@ -77,10 +78,11 @@ class _BackgroundThread:
     def done(self) -> bool:
         return not self._thread.is_alive()
 
-    def wait(self) -> None:
-        self._thread.join()
+    def wait(self, limit_s: float | None = None) -> bool:
+        self._thread.join(limit_s)
         if self._failure is not None:
             raise self._failure
+        return self.done()
 
     def _run(self) -> None:
         try:
@@ -120,3 +122,19 @@ class Outside:
 
 
 REAL = Outside()
+
+
+def leave_quietly(outside: Outside, config: Config, processor: str, member_id: str | None) -> None:
+    """Hand the partitions over at once; where that fails, the others get them after the session timeout.
+
+    Args:
+        outside: how to leave.
+        config: the configuration.
+        processor: whose group.
+        member_id: the member; None when it never joined.
+    """
+    try:
+        if member_id:
+            outside.leave_group(config, group_id(config, processor), member_id)
+    except LEAVE_ERRORS as error:
+        log.warning("%s: could not leave the group, its session ends by time: %s", processor, error)

@@ -23,9 +23,8 @@ from pipeline.core.events import Flush
 from pipeline.engine.batches import BatchSize, record_batches, split_events
 from pipeline.engine.failpoints import reach
 from pipeline.engine.inputs import Inputs
-from pipeline.engine.kafka import admin_properties, consumer_properties, group_id, log, reaction
-from pipeline.engine.leave import LEAVE_ERRORS
-from pipeline.engine.outside import REAL, Outside, now_ms
+from pipeline.engine.kafka import admin_properties, consumer_properties, log, reaction
+from pipeline.engine.outside import REAL, Outside, leave_quietly, now_ms
 from pipeline.engine.progress import RestoreProgress
 from pipeline.engine.restore import Restorer
 from pipeline.engine.startup import check_topics, wait_for_topics
@@ -40,6 +39,7 @@ from pipeline.processors.processor import PartitionTask, Processor
 # Where commits are slow they come further apart, so that most of the time is left for the work.
 COMMIT_SPACING, COMMIT_SPACING_MAX_S = 8, 2.0
 POLL_S = 0.1  # the longest wait in one round: how soon a stop is noticed
+UNDER_WAY_POLL_S = 0.01  # the same while a commit is due that must wait for the one under way
 REJOIN_PAUSE_S = 1.0
 # How long the ends that were seen are believed. A worker that stood still has not seen what came meanwhile: taking such
 # a topic for quiet would let the clock close windows over records that lie there unread.
@@ -180,10 +180,12 @@ class ProcessorRunner:
         finally:
             consumer.close()
             self._transactions.close()
-        self._leave(member_id)
+        leave_quietly(self._outside, self._config, self._processor.name, member_id)
 
     def _work(self) -> None:
         while not self._stop.is_set():
+            if self._transactions.is_given_up:
+                raise RetriableError("the transactional producer was given up")
             try:
                 if self._assigned and not self._inputs:
                     self._restore()
@@ -200,15 +202,6 @@ class ProcessorRunner:
             self._abort_quietly()
         self._forget()  # closing the consumer revokes: nothing may be committed then
 
-    def _leave(self, member_id: str | None) -> None:
-        """Hand the partitions over at once; where that fails, the others get them after the session timeout."""
-        group = group_id(self._config, self._processor.name)
-        try:
-            if member_id:
-                self._outside.leave_group(self._config, group, member_id)
-        except LEAVE_ERRORS as error:
-            log.warning("%s: could not leave the group, its session ends by time: %s", self._processor.name, error)
-
     # ---- the group (librdkafka calls back from within consume, in this thread) -----------------------------------
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
@@ -223,13 +216,19 @@ class ProcessorRunner:
         self._board.enter("restoring" if assigned else "running")
 
     def _on_revoke(self, consumer: Any, _revoked: list[TopicPartition]) -> None:
+        until_s = self._patience_s()
+        fault: RetriableError | FencedError | None = None
         try:
             reach("in_revoke")
-            self._commit()
-            self._settle()
+            if self._settle(until_s):
+                self._commit()
+            if not self._settle(until_s):
+                fault = RetriableError(f"no commit within engine.revoke_timeout, {self._engine.revoke_timeout} ms")
         except (RetriableError, FencedError) as error:
-            self._board.note(error, "giving the partitions up without this commit")
-            self._abort_quietly()
+            fault = error
+        if fault:
+            self._board.note(fault, "giving the partitions up without this commit")
+            self._abort_quietly(until_s)
         self._forget()
         consumer.unassign()
 
@@ -256,7 +255,7 @@ class ProcessorRunner:
             return  # overtaken by another assignment, or by a stop
         self._tasks, self._cache = restored.tasks, restored.cache
         self._inputs = Inputs(self._consumer, self._prefix, restored.positions)
-        self._consumer.assign(self._inputs.offsets())
+        self._inputs.begin()
         self._board.count(restored_records=restored.records)
         self._board.enter("running")
         self._publish()
@@ -270,6 +269,8 @@ class ProcessorRunner:
         soonest_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
         due_s = max(soonest_s, self._last_commit_s + slow_s)
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
+        if self._under_way:
+            wait_s = max(wait_s, UNDER_WAY_POLL_S)
         if self._inputs and not self._is_awake():
             self._inputs.doubt_ends()
         self._last_round_s = self._outside.monotonic_s()
@@ -288,11 +289,12 @@ class ProcessorRunner:
             due_s = soonest_s  # no work would have had the time that spacing saves
         if self._under_way and self._under_way.background.done():
             self._settle()
-        due = self._outside.monotonic_s() >= due_s and not self._under_way
-        if due or self._uncommitted >= self._engine.max_uncommitted_events:
+        full = self._uncommitted >= self._engine.max_uncommitted_events
+        if not self._under_way and (full or self._outside.monotonic_s() >= due_s):
             self._commit()
-        if self._inputs:
-            self._inputs.apply_back_pressure(self._tasks)
+            full = False
+        if self._inputs:  # with too much uncommitted nothing is read, but the group is served
+            self._inputs.apply_back_pressure(self._tasks, everything=full)
 
     def _process(self, inputs: Inputs, records: list[Any]) -> None:
         now = self._clock()
@@ -344,12 +346,19 @@ class ProcessorRunner:
             self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
 
-    def _settle(self) -> None:
-        """Wait for the transaction that is under way, if there is one; raises what it raised."""
-        if not self._under_way:
-            return
-        ended, self._under_way = self._under_way, None
-        ended.background.wait()
+    def _settle(self, until_s: float | None = None) -> bool:
+        """Wait for the transaction that is under way, if there is one; raises what it raised, False when time is up."""
+        ended = self._under_way
+        if not ended:
+            return True
+        limit_s = None if until_s is None else max(0.0, until_s - self._outside.monotonic_s())
+        try:
+            if not ended.background.wait(limit_s):
+                return False
+        except BaseException:
+            self._under_way = None
+            raise
+        self._under_way = None
         if self._inputs and self._outside.monotonic_s() - self._last_commit_s > END_HOLDS_S:
             self._inputs.doubt_ends()  # Kafka may have been away: the rounds meanwhile have seen nothing
         if self._cache:
@@ -357,6 +366,7 @@ class ProcessorRunner:
         self._failures = 0
         self._board.count(commits=1, **ended.counts)
         self._board.update(last_commit_ms=ended.at_ms)
+        return True
 
     def _publish(self) -> None:
         inputs = self._inputs or Inputs(self._consumer, self._prefix, {})
@@ -386,16 +396,22 @@ class ProcessorRunner:
         self._consumer.assign([])
         self._wait(min(0.05 * 2**self._failures, 2.0))
 
-    def _settle_quietly(self) -> None:
+    def _patience_s(self) -> float:
+        """Until when others of the group may be kept waiting for what this worker still has to write."""
+        return self._outside.monotonic_s() + self._engine.revoke_timeout / 1_000
+
+    def _settle_quietly(self, until_s: float | None = None) -> None:
         """Wait for what is under way where its failure changes nothing: the state is dropped and read again anyway."""
         try:
-            self._settle()
+            if not self._settle(until_s):
+                self._under_way = None
+                self._transactions.give_up()
         except (RetriableError, FencedError, StartupError) as error:
             log.info("%s: %s", self._processor.name, error)
 
-    def _abort_quietly(self) -> None:
+    def _abort_quietly(self, until_s: float | None = None) -> None:
         """Abort where nothing more can be done about a failure: the transaction's timeout or a successor ends it."""
-        self._settle_quietly()
+        self._settle_quietly(until_s or self._patience_s())
         try:
             self._transactions.abort()
         except (RetriableError, FencedError, StartupError) as error:

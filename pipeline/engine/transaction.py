@@ -105,6 +105,19 @@ class Transactions:
             self._call("aborting", self._producer.abort_transaction)
             self._open = False
 
+    def give_up(self) -> None:
+        """Leave a commit that goes on in another thread to itself; this producer is of no more use after that.
+
+        Whether it still succeeds is the broker's to say: it refuses the offsets of a generation that is over, and who
+        follows waits until a transaction that has them is settled.
+        """
+        self._hung = True
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether a new producer must take over."""
+        return self._hung
+
     def close(self) -> None:
         """Drop what is unsent. An open transaction is aborted by the next ``start`` or by its timeout."""
         if not self._hung:

@@ -72,6 +72,20 @@ def test_a_zombie_writes_nothing_more(bench: Bench, eventually: Eventually, poin
     bench.check()
 
 
+def test_a_rebalance_waits_no_longer_than_allowed_for_a_commit_that_hangs(bench: Bench, eventually: Eventually) -> None:
+    bench.create()
+    bench.send(3000)
+    # Far longer than anybody here waits; the thread that writes sleeps, the rounds go on.
+    with process(bench, "slow", "before_commit=sleep:600@3", revoke_timeout="300ms", session_timeout="6s") as slow:
+        eventually(lambda: bench.committed() >= 100)
+        with running(config_for(bench.servers, bench.prefix, "b")) as second:
+            eventually(lambda: len(second.status.partitions) == 1)  # the other one is the slow worker's again
+            bench.send(500)
+            eventually(bench.complete)
+            assert slow.poll() is None
+    bench.check()
+
+
 def test_a_commit_that_was_under_way_at_the_takeover_is_restored(bench: Bench, eventually: Eventually) -> None:
     """The stopped owner has sent its offsets in time, so its commit is valid and the heir must wait for it.
 

@@ -9,7 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from tests.simulation.cluster import Cluster
@@ -93,7 +93,7 @@ class SimConsumer:
         self._positions = {(place.topic, place.partition): place.offset for place in places}
         for place in self._positions:
             self._cluster.partition(*place).on_change.append(self._wake)
-        self._paused, self._ends, self._fetched = set(), {}, {}
+        self._ends, self._fetched = {}, {}  # what is paused stays so, as in librdkafka
 
     def unassign(self) -> None:
         self.assign([])
@@ -234,12 +234,19 @@ class SimAdmin:
     def __init__(self, cluster: Cluster, process: Process, _properties: Mapping[str, Any]) -> None:
         self._cluster, self._process = cluster, process
 
-    def list_topics(self, timeout: float) -> Any:
+    def list_topics(self, _topic: str | None = None, *, timeout: float) -> Any:
         self._reach(timeout)
         topics = {
             name: SimpleNamespace(partitions=range(count), error=None) for name, count in self._cluster.counts.items()
         }
-        return SimpleNamespace(topics=topics)
+        return SimpleNamespace(topics=topics, cluster_id="simulated")
+
+    def describe_topics(self, asked: TopicCollection, *, request_timeout: float) -> dict[str, Future[Any]]:
+        self._reach(request_timeout)
+        answers: dict[str, Future[Any]] = {name: Future() for name in asked.topic_names}
+        for name, answer in answers.items():
+            answer.set_result(SimpleNamespace(topic_id=f"id of {name}"))
+        return answers
 
     def list_offsets(self, asked: Mapping[TopicPartition, Any], **_how: Any) -> dict[TopicPartition, Future[Any]]:
         answers: dict[TopicPartition, Future[Any]] = {}
