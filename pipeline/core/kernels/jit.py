@@ -5,7 +5,6 @@ files, after an upgrade as well as while kernels are being written. So the cache
 the contents of that file and of all kernel files that it imports.
 """
 
-import os
 import re
 from collections.abc import Callable
 from functools import cache
@@ -41,9 +40,12 @@ def _cache_folder(name: str) -> str:
     digest = sha256()
     for source in sorted(sources(name)):
         digest.update((_FOLDER / f"{source}.py").read_bytes())
-    # An installation that its user cannot write to has its kernels in the user's own cache.
-    home = _FOLDER / "__pycache__" if os.access(_FOLDER, os.W_OK) else Path.home() / ".cache" / "driftline" / "kernels"
-    return str(home / f"{name}-{digest.hexdigest()[:16]}")
+    folder = _FOLDER / "__pycache__" / f"{name}-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # an installation that its user cannot write to has its kernels in the user's own cache
+        return str(Path.home() / ".cache" / "driftline" / "kernels" / folder.name)
+    return str(folder)
 
 
 def _compiler(**options: Any) -> Callable[[_FunctionT], _FunctionT]:

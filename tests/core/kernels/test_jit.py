@@ -1,7 +1,6 @@
 """The cache of compiled kernels: an old version of anything that a kernel is made of must not live on in it."""
 
 import ast
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +61,6 @@ def test_every_import_of_a_kernel_file_is_found() -> None:
 def test_an_installation_that_cannot_be_written_to_uses_the_users_cache(
     edit: Edit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "__pycache__").write_text("in the way of every folder here")
     assert edit("leaf", "").startswith(str(tmp_path / "home" / ".cache" / "driftline" / "kernels" / "caller-"))
