@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench faults simulate
+.PHONY: help venv test lint demo bench faults simulate docs
 
 help:
 	@echo "make demo [DURATION=60s]  watch a real neural network being monitored on a real Apache Kafka"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench                events per second of the join and window job, beside a bare consume loop"
 	@echo "make simulate [SEEDS=10000]  workers, Kafka and clock from a seed: crashes, zombies, rebalances; an auditor"
 	@echo "make faults [MINUTES=10]  kill, freeze and flood real workers and a real broker; compare every window"
+	@echo "make docs                 write docs/metrics.md anew from the registry of metrics"
 	@echo "make venv                 set up $(VENV) for development"
 
 # A virtual environment that was cut off while it was made is made anew.
@@ -59,3 +60,6 @@ simulate: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+docs: $(VENV)/.dev
+	$(BIN)/python -c 'from pipeline.core.metrics.document import as_markdown; print(as_markdown(), end="")' > docs/metrics.md

@@ -1,8 +1,9 @@
 """Quality of set predictions."""
 
 from pipeline.core.accumulate.sets import Sets
-from pipeline.core.events import Task
+from pipeline.core.events import Json, Task
 from pipeline.core.family import Context, Report
+from pipeline.core.metrics.intervals import as_section, normal_deviate, wilson_interval
 
 
 def report_sets(state: Sets, context: Context) -> Report:
@@ -18,5 +19,8 @@ def report_sets(state: Sets, context: Context) -> Report:
     if context.task is not Task.MULTILABEL:
         return Report()
     if not state.count:
-        return Report({"quality": {"subset_accuracy": None}}, {"quality.subset_accuracy": "no_labels"})
-    return Report({"quality": {"subset_accuracy": state.exact / state.count}})
+        quality: dict[str, Json] = {"subset_accuracy": None, "intervals": {}}
+        return Report({"quality": quality}, {f"quality.{name}": "no_labels" for name in quality})
+    interval = wilson_interval(state.exact, state.count, normal_deviate(context.quality.interval_level))
+    section, _ = as_section({"subset_accuracy": interval})
+    return Report({"quality": {"subset_accuracy": state.exact / state.count, "intervals": section}})

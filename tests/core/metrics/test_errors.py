@@ -9,6 +9,7 @@ from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.events import Cells, Float64s, Group, LabelChanges, Task
 from pipeline.core.family import Context, Report
 from pipeline.core.metrics.errors import report_errors
+from pipeline.core.metrics.intervals import normal_deviate, wilson_interval
 from pipeline.core.metrics.sets import report_sets
 
 GROUPS = [Group("m", "1", Task.BINARY), Group("r", "1", Task.REGRESSION), Group("s", "1", Task.MULTILABEL)]
@@ -66,7 +67,9 @@ def test_no_labels_give_null_with_a_reason() -> None:
     assert quality["intervals"] == {}
     assert {name for name, value in quality.items() if value is not None} == {"intervals"}
     assert found.reasons == {f"quality.{name}": "no_labels" for name in quality}
-    assert report_sets(Sets(), context(Task.MULTILABEL)).reasons == {"quality.subset_accuracy": "no_labels"}
+    none = report_sets(Sets(), context(Task.MULTILABEL))
+    assert none.values == {"quality": {"subset_accuracy": None, "intervals": {}}}
+    assert set(none.reasons.values()) == {"no_labels"}
 
 
 def test_each_task_is_folded_by_its_own_family_only() -> None:
@@ -77,7 +80,9 @@ def test_each_task_is_folded_by_its_own_family_only() -> None:
     found = cells([0, 1, 2, 2])
     assert {cell: state.to_wire() for cell, state in fold_sets(changes, found).items()} == {2: [2, 1]}
     assert list(fold_errors(changes, found)) == [1]
-    assert report_sets(Sets(2, 1), context(Task.MULTILABEL)).values == {"quality": {"subset_accuracy": 0.5}}
+    quality = report_sets(Sets(2, 1), context(Task.MULTILABEL)).values["quality"]
+    low, high = wilson_interval(1, 2, normal_deviate(0.95))
+    assert quality == {"subset_accuracy": 0.5, "intervals": {"subset_accuracy": {"low": low, "high": high}}}
 
 
 def test_other_tasks_get_empty_reports() -> None:

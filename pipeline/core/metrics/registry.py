@@ -1,0 +1,72 @@
+"""Every number that a window can give: what it is, how exact, what checks it. ``docs/metrics.md`` is made from this."""
+
+import re
+from functools import cache
+
+from pipeline.core.metrics.definition import Metric
+from pipeline.core.metrics.definitions_classes import CLASSES
+from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
+from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS, SETS
+
+SECTIONS: dict[str, tuple[Metric, ...]] = {
+    "Counts and rates": COUNTS,
+    "Classes": CLASSES,
+    "Sets of labels": SETS,
+    "Numbers": NUMBERS,
+    "Intervals": INTERVALS,
+    "Latency": LATENCY,
+    "Drift": DRIFT,
+    "Features": DATA_QUALITY,
+    "Hosts": HOSTS,
+}
+"""The metrics of ``window_metrics.v1`` and ``host_metrics.v1``, by what they speak of."""
+
+METRICS: tuple[Metric, ...] = tuple(metric for section in SECTIONS.values() for metric in section)
+"""All of them."""
+
+REASONS = {
+    "no_predictions": "the window holds no prediction",
+    "no_labels": "no prediction of the window has a usable label yet; it stands once for all intervals",
+    "undefined": "zero over zero, such as the precision of a class that was never predicted",
+    "unknown_positive_class": "a single class name, other than `1`, was seen: which class is positive cannot be told",
+    "too_many_classes": "a binary model with more than two class names, none of them `1`",
+    "no_variance": "rows that are all alike, or a single one, give no standard error; that is not certainty",
+    "too_few_rows": "fewer rows than the number needs",
+    "constant_target": "all labels are the same: there is no variance to explain",
+    "not_above_minus_one": "a prediction or label of -1 or less has no logarithm of one more",
+    "overflow": "beyond the doubles; for quantiles of errors, 2^64 or more",
+    "no_latencies": "no prediction carried a latency",
+    "reference_learning": "the reference is still being learned",
+    "no_features": "the reference, or the window, has no features",
+    "reference_changed": "the window was counted against another reference",
+    "no_numbers": "the feature had no number in this window",
+    "too_many_features": "more features than a window keeps; the others are there",
+    "too_large": "the event would not have fitted into a record; its largest sections are empty",
+}
+"""Why a number is null: each code of ``reasons`` in a window event."""
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], Metric], ...]:
+    found = []
+    for metric in METRICS:
+        pattern = re.escape(metric.path).replace("<beta>", "[0-9.e+-]+")
+        found.append((re.compile(re.sub(r"<\w+>", ".+", pattern)), metric))
+    return tuple(found)
+
+
+def metrics_at(path: str) -> list[Metric]:
+    """The metrics that a path can be of.
+
+    Args:
+        path: a path into ``window_metrics.v1``, or ``host.`` and one into the ``metrics`` of ``host_metrics.v1``.
+
+    Returns:
+        One for every number that is reported; none for a path that leads nowhere.
+    """
+    bound = ".intervals." in path
+    if bound:
+        path = path.removesuffix(".low").removesuffix(".high")
+    # A class may have any name; so may what stands in its place in a pattern.
+    found = [metric for pattern, metric in _patterns() if pattern.fullmatch(path)]
+    return [metric for metric in found if (".intervals." in metric.path) == bound]

@@ -1,0 +1,212 @@
+"""The registry against what real windows say, in both directions, and ``docs/metrics.md`` against the registry."""
+
+import importlib
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.core.accumulate.bins import Bins
+from pipeline.core.accumulate.confusion import Confusion, fold_confusion
+from pipeline.core.accumulate.counts import Counts
+from pipeline.core.accumulate.errors import fold_errors
+from pipeline.core.accumulate.hosts import fold_resources
+from pipeline.core.accumulate.latency import fold_latency
+from pipeline.core.accumulate.moments import fold_moments
+from pipeline.core.accumulate.residuals import fold_residuals
+from pipeline.core.accumulate.sets import Sets
+from pipeline.core.events import (
+    Cells,
+    FeatureColumn,
+    FeatureTable,
+    Group,
+    Json,
+    LabelChanges,
+    Predictions,
+    Resources,
+    Task,
+)  # fmt: skip
+from pipeline.core.families import Context, State
+from pipeline.core.metrics.document import as_markdown
+from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
+from pipeline.core.metrics.settings import QualitySettings
+from pipeline.core.paths import find
+from pipeline.core.reference import ReferenceProfile, build_profile
+from pipeline.core.window import WindowSize
+from pipeline.processors.tracks import Track
+from pipeline.processors.window_events import SECTIONS, host_event, window_event
+from tests.processors.schema import check
+
+ROOT = Path(__file__).parents[3]
+SIZE = WindowSize(60_000, 60_000)
+ROWS = 150
+SETTINGS = QualitySettings(betas=(2.0, 0.5), class_intervals=True, gains={"m": {("1", "1"): 1.0}})
+FEATURES = {"a": FeatureColumn(np.arange(float(ROWS))), "b.c": FeatureColumn(np.full(ROWS, math.nan))}
+PROFILE = build_profile(FEATURES, model="m", model_version="1", rows=ROWS, bins=4, max_categories=4)
+GONE = {"b.c": FeatureColumn(np.full(ROWS, math.nan), np.zeros(ROWS, np.int32), ["x"])}
+
+
+def cells(task: Task, rows: int) -> Cells:
+    zeros = np.zeros(rows, np.int32)
+    return Cells(
+        np.arange(rows, dtype=np.int32), zeros, zeros[:1], [""], np.zeros(1, np.int64), [Group("m", "1", task)]
+    )
+
+
+def of_predictions(task: Task) -> dict[str, State]:
+    zeros, times = np.zeros(ROWS, np.int32), np.zeros(ROWS, np.int64)
+    table = FeatureTable(0, np.arange(ROWS, dtype=np.int32), FEATURES | GONE)
+    rows = Predictions(
+        times, zeros, np.zeros((ROWS, 2), np.uint64), times, zeros, times, times.astype(float),
+        np.geomspace(1, 50, ROWS), zeros, [Group("m", "1", task)], [], [()], [table],
+    )  # fmt: skip
+    bins = Bins(PROFILE.id, ROWS)
+    bins.features["a"] = np.bincount(PROFILE.features["a"].slot(FEATURES["a"]), minlength=PROFILE.features["a"].slots)[
+        :-1
+    ]
+    return {
+        "latency": fold_latency(rows, cells(task, ROWS), {})[0],
+        "moments": fold_moments(rows, cells(task, ROWS), {})[0],
+        "bins": bins,
+    }
+
+
+def of_labels(task: Task, predicted: Sequence[float], label: Sequence[float]) -> dict[str, State]:
+    signs, where = np.ones(len(label), np.int64), cells(task, len(label))
+    if task is Task.REGRESSION:
+        guesses, truths = (np.array(column, np.float64).view(np.int64) for column in (predicted, label))
+        changes = LabelChanges(guesses, truths, signs, [])
+        return {"errors": fold_errors(changes, where)[0], "residuals": fold_residuals(changes, where)[0]}
+    if task is Task.MULTILABEL:
+        return {"sets": Sets(len(label), 3)}
+    names = ["0", "1", "x", "y"]
+    guess, truth = (np.array([names.index(str(one)) for one in column], np.int64) for column in (predicted, label))
+    return {"confusion": fold_confusion(LabelChanges(guess, truth, signs, names), where).get(0, Confusion())}
+
+
+def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfile | None, *, rows: int) -> Json:
+    track = Track(Group("m", "1", task), "")
+    track.merge_pane(0, {"counts": Counts({"predictions": rows, "labelled": rows and 5}), **states})
+    context = Context("m", "1", task, "", 60_000, False, reference, 0.2, 0.1, SETTINGS)  # noqa: FBT003 - final
+    event = window_event(context, track.merged(0, 60_000, 60_000), SIZE, 0, revision=0, now_ms=9)
+    check("window_metrics.v1", event)
+    return event
+
+
+@cache
+def events() -> tuple[Json, ...]:
+    full = {task: of_predictions(task) for task in Task}
+    some: dict[Task, list[tuple[Any, Any]]] = {
+        Task.BINARY: [
+            ([0, 1, 1, 0, 1], [0, 1, 0, 0, 1]), ([1], [1]), ([0], [0]), (["x", "x", "y"], ["y", "x", 0]),
+            ([0, 0], [0, 1]), ([1, 1], [0, 0]), ([0, 0], [1, 1]),
+        ],
+        Task.MULTICLASS: [([0, 1, "x", "y", 1], [0, 1, "x", 1, 1]), ([1, 1], [1, 1])],
+        Task.MULTILABEL: [([0] * 5, [0] * 5)],
+        Task.REGRESSION: [
+            (np.arange(20.0) ** 2, np.arange(20.0)), ([1.0], [3.0]), ([1.0, 2.0], [3.0, 3.0]),
+            ([-5.0, 1.0], [1.0, 2.0]),
+            ([1.7e308, 1.0], [-1.7e308, 1.0]), ([1e300, 1.0], [0.0, 3.0]), ([1e20] * 30, [0.0, 1.0] * 15),
+            ([1e200, 1.7e308] * 9, [0.0, 1.0] * 9),
+        ],
+        Task.RANKING: [],
+    }  # fmt: skip
+    found = [event_of(task, {}, None, rows=0) for task in Task]
+    found += [event_of(task, {}, PROFILE, rows=0) for task in Task]
+    found.append(event_of(Task.RANKING, {}, ReferenceProfile("m", "1", 5, {}), rows=5))
+    found.append(event_of(Task.RANKING, {"bins": Bins("other", ROWS)}, PROFILE, rows=5))
+    for task, pairs in some.items():
+        found += [event_of(task, full[task] | of_labels(task, *columns), PROFILE, rows=ROWS) for columns in pairs]
+    return tuple(found)
+
+
+def host() -> Json:
+    readings = Resources(
+        np.zeros(2, np.int64), np.zeros(2, np.int32), np.array([1, 2]), np.zeros(2, np.int32), np.zeros(2, np.int32),
+        np.array([0.5, 0.7]), ["node"], ["cpu.usage_ratio"], 2,
+    )  # fmt: skip
+    folded = fold_resources(readings, np.arange(2, dtype=np.int32), 60_000)
+    return host_event("node", SIZE, 0, {metric: one.report() for (_, metric, _), one in folded.items()})
+
+
+def leaves(path: str, value: Json) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from leaves(f"{path}.{name}", inner)
+    else:
+        yield path, value
+
+
+def said() -> Iterator[tuple[str, Json, Mapping[str, str]]]:
+    for event in events():
+        for section in (*SECTIONS, "counts", "label_coverage", "throughput_per_s"):
+            for path, value in leaves(section, event[section]):
+                yield path, value, event["reasons"]
+    for path, value in leaves("host", host()["metrics"]):
+        yield path, value, {}
+
+
+def test_every_number_is_in_the_registry_once_and_every_entry_is_a_number_somewhere() -> None:
+    numbers: set[str] = set()
+    nulls: set[str] = set()
+    for path, value, _ in said():
+        (metric,) = metrics_at(path)
+        (numbers if value is not None else nulls).add(metric.path)
+    assert {metric.path for metric in METRICS} == numbers
+    assert nulls == {metric.path for metric in METRICS if metric.nulls}
+
+
+def test_every_null_has_a_reason_of_its_metric_and_every_reason_can_be() -> None:
+    found = {(metric.path, code): False for metric in METRICS for code in metric.nulls}
+    for path, value, reasons in said():
+        (metric,) = metrics_at(path)
+        if value is None:
+            assert (metric.path, reasons[path]) in found, (path, reasons[path])
+            found[metric.path, reasons[path]] = True
+    empty = {
+        (path, code) for event in events() for path, code in event["reasons"].items() if not list(find(event, path))
+    }
+    assert not empty
+    # One reason stands for a section that is left empty.
+    sections = {("quality.intervals.<metric>", "no_labels")}
+    assert {key for key, seen in found.items() if not seen} == sections
+
+
+def test_every_code_is_explained() -> None:
+    codes = {code for event in events() for code in event["reasons"].values()}
+    assert codes <= REASONS.keys()
+    # The others stand for whole sections: of too many features, of an event that is too large.
+    assert REASONS.keys() - codes == {"too_many_features", "too_large"}
+
+
+@pytest.mark.parametrize("oracle", sorted({metric.oracle for metric in METRICS}))
+def test_every_oracle_exists(oracle: str) -> None:
+    if oracle in {"plain Python", "see the metric"}:
+        return
+    module, _, name = oracle.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name, None)) or hasattr(
+        getattr(importlib.import_module(module), name), "ppf"
+    )
+
+
+@pytest.mark.parametrize("path", ["quality.nothing", "quality.fbeta_x", "drift", "host.cpu", "quality.fbeta_2.low"])
+def test_a_path_that_leads_nowhere_has_no_metric(path: str) -> None:
+    assert metrics_at(path) == []
+
+
+def test_the_document_is_made_from_the_registry() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert text == as_markdown(), "run `make docs`"
+    assert all(f"`{metric.path}`" in text for metric in METRICS)
+
+
+def test_the_documents_rule_is_one() -> None:
+    example = as_markdown().split("```toml\n")[1].split("```")[0]
+    (rule,) = tomllib.loads(example)["rules"]
+    (metric,) = metrics_at(rule["metric"])
+    assert metric.path == "quality.intervals.<metric>"
