@@ -70,7 +70,7 @@ class StoreRows:
     def encode(self) -> bytes:
         """The rows as bytes."""
         head = _HEAD.pack(_VERSION, len(self.rows), len(self.stated), 0)
-        return b"".join((head, self.rows.tobytes(), self.stated.tobytes()))
+        return b"".join((head, self.rows.view(np.uint8).data, self.stated.view(np.uint8).data))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
