@@ -73,30 +73,107 @@ def _name(label: Json) -> str:
     return label if isinstance(label, str) else str(int(label))
 
 
+Z = 1.959963984540054
+"""The normal deviate of a two-sided interval at 0.95."""
+
+
 def _classes(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     named = [(_name(guess), _name(label)) for guess, label in pairs]
     if not named:
-        return {"accuracy": None, "f1_macro": None}
-    scores = []
+        return dict.fromkeys(("accuracy", "f1_macro", "balanced_accuracy", "mcc", "cohen_kappa")) | {"intervals": {}}
+    rows, right = len(named), sum(guess == label for guess, label in named)
+    scores, recalls = [], []
+    chance = by_guess = by_label = 0
     for one in {name for pair in named for name in pair}:
-        both = sum(guess == one for guess, _ in named) + sum(label == one for _, label in named)
-        scores.append(2 * sum(guess == label == one for guess, label in named) / both)
+        guessed, true = sum(guess == one for guess, _ in named), sum(label == one for _, label in named)
+        found = sum(guess == label == one for guess, label in named)
+        scores.append(2 * found / (guessed + true))
+        recalls += [found / true] if true else []
+        chance, by_guess, by_label = chance + guessed * true, by_guess + guessed**2, by_label + true**2
+    spread = (rows**2 - by_guess) * (rows**2 - by_label)
     return {
-        "accuracy": sum(guess == label for guess, label in named) / len(named),
+        "accuracy": right / rows,
         "f1_macro": math.fsum(scores) / len(scores),
+        "balanced_accuracy": math.fsum(recalls) / len(recalls),
+        "mcc": (right * rows - chance) / math.sqrt(spread) if spread else None,
+        "cohen_kappa": (right * rows - chance) / (rows**2 - chance) if rows**2 != chance else None,
+        "intervals": {"accuracy": _wilson(right, rows)},
     }
+
+
+def _binary(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
+    """The same, and the ratios of the positive class: "1" where it was seen, else the greater of two names."""
+    named = [(_name(guess), _name(label)) for guess, label in pairs]
+    seen = sorted({name for pair in named for name in pair})
+    positive = "1" if "1" in seen else seen[1] if len(seen) == 2 else None
+    ratios: dict[str, Json] = dict.fromkeys(("precision", "recall", "specificity"))
+    if positive is not None:
+        sides = [(guess == positive, label == positive) for guess, label in named]
+        ratios["precision"] = _share([label for guess, label in sides if guess])
+        ratios["recall"] = _share([guess for guess, label in sides if label])
+        ratios["specificity"] = _share([not guess for guess, label in sides if not label])
+    return _classes(pairs) | ratios
+
+
+def _share(truths: Sequence[bool]) -> float | None:
+    return sum(truths) / len(truths) if truths else None
+
+
+def _wilson(hits: int, rows: int) -> dict[str, Json]:
+    """Where the share's distance from a bound is ``Z`` standard errors of that bound."""
+    a, b, c = rows + Z * Z, 2 * hits + Z * Z, hits * hits / rows
+    root = math.sqrt(max(b * b - 4 * a * c, 0.0))
+    return {"low": (b - root) / (2 * a), "high": (b + root) / (2 * a)}
 
 
 def _errors(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     # The sums are of differences that were rounded once, as any reader of the two numbers would have them.
     errors = [float(guess) - float(label) for guess, label in pairs]
+    names = ("mae", "mse", "bias", "rmse", "mape", "smape", "msle", "r2", "explained_variance", "residual_p50")
     if not errors:
-        return dict.fromkeys(("mae", "mse", "bias"))
+        return dict.fromkeys((*names, "median_absolute_error")) | {"intervals": {}}
+    numbers = [(float(guess), float(label)) for guess, label in pairs]
+    sizes = [abs(error) for error in errors]
+    mse = sum(Fraction(error) ** 2 for error in errors) / len(errors)
+    spread, left = _variance([label for _, label in numbers]), _variance(errors)
+    logs = all(min(pair) > -1 for pair in numbers)
+    bucketed = [_bucketed(size) for size in sorted(sizes)]
     return {
-        "mae": mean([abs(error) for error in errors]),
-        "mse": float(sum(Fraction(error) ** 2 for error in errors) / len(errors)),
+        "mae": mean(sizes),
+        "mse": float(mse),
         "bias": mean(errors),
+        "rmse": math.sqrt(mse),
+        "mape": mean([size / max(abs(label), 2.0**-52) for size, (_, label) in zip(sizes, numbers, strict=True)]),
+        "smape": mean([2 * abs(a - b) / (abs(a) + abs(b)) if a or b else 0.0 for a, b in numbers]),
+        "msle": mean([(math.log1p(a) - math.log1p(b)) ** 2 for a, b in numbers]) if logs else None,
+        "r2": float(1 - mse / spread) if spread else None,
+        "explained_variance": float(1 - left / spread) if spread else None,
+        "residual_p50": _bucketed(sorted(errors)[(len(errors) - 1) // 2]),
+        "median_absolute_error": (bucketed[(len(errors) - 1) // 2] + bucketed[len(errors) // 2]) / 2,
+        "intervals": {"mae": _around(sizes, 0.0), "bias": _around(errors, -math.inf)},
     }
+
+
+def _variance(numbers: Sequence[float]) -> Fraction:
+    middle = Fraction(sum(map(Fraction, numbers))) / len(numbers)
+    return Fraction(sum((Fraction(number) - middle) ** 2 for number in numbers)) / len(numbers)
+
+
+def _around(numbers: Sequence[float], least: float) -> dict[str, Json] | None:
+    variance = _variance(numbers)
+    if not variance:
+        return None
+    half = Z * math.sqrt(variance / (len(numbers) - 1))
+    return {"low": max(mean(numbers) - half, least), "high": mean(numbers) + half}
+
+
+def _bucketed(number: float) -> float:
+    """A number as a sketch has it that cuts each octave into 64 equal parts: the harmonic mean of a part's ends."""
+    if abs(number) < 2.0**-64:
+        return 0.0
+    mantissa, exponent = math.frexp(abs(number))
+    low, high = math.floor(mantissa * 128) / 128, (math.floor(mantissa * 128) + 1) / 128
+    return math.copysign(math.ldexp(2 * low * high / (low + high), exponent), number)
 
 
 def _nothing(_pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
@@ -106,11 +183,13 @@ def _nothing(_pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
 
 def _sets(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     exact = sum({_name(one) for one in guess} == {_name(one) for one in label} for guess, label in pairs)
-    return {"subset_accuracy": exact / len(pairs) if pairs else None}
+    if not pairs:
+        return {"subset_accuracy": None, "intervals": {}}
+    return {"subset_accuracy": exact / len(pairs), "intervals": {"subset_accuracy": _wilson(exact, len(pairs))}}
 
 
 _QUALITY: Mapping[str, Callable[[Sequence[tuple[Json, Json]]], dict[str, Json]]] = {
-    "binary": _classes,
+    "binary": _binary,
     "multiclass": _classes,
     "regression": _errors,
     "multilabel": _sets,
