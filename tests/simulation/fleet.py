@@ -18,6 +18,7 @@ from pipeline.processors.references import ReferenceBook
 from tests.cold_blocks import MemoryBlocks
 from tests.simulation.clients import SimAdmin, SimConsumer
 from tests.simulation.cluster import Cluster
+from tests.simulation.disk import Disk
 from tests.simulation.producer import SimProducer
 from tests.simulation.shape import Shape
 from tests.simulation.world import Process, Sleep, World
@@ -66,8 +67,8 @@ class SimBackground:
 class Fleet:
     """Starts workers, and starts them again."""
 
-    def __init__(self, world: World, cluster: Cluster, shape: Shape) -> None:
-        self._world, self._cluster, self._shape = world, cluster, shape
+    def __init__(self, world: World, cluster: Cluster, shape: Shape, disk: Disk | None) -> None:
+        self._world, self._cluster, self._shape, self._disk = world, cluster, shape, disk
         self.wanted: set[str] = set()
         """The workers that are started again when they end."""
         self.processes: dict[str, Process] = {}
@@ -86,7 +87,9 @@ class Fleet:
         world.say(f"{name} starts")
         self.processes[name] = process
         process.on_silence.append(partial(self._ended, process))
-        config = self._shape.config(name)
+        if self._disk is not None:
+            self._disk.between_lives(name)
+        config = self._shape.config(name, self._disk.of(name) if self._disk is not None else "")
         processors = (self._joiner(config), make_monitor(config))
         outside = self._outside(process)
         self.runners[name] = [

@@ -4,7 +4,7 @@ Each is put into the simulated Kafka, as if the engine had relied on something t
 else than it does. None touches the code under test.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
@@ -13,6 +13,7 @@ from confluent_kafka import TopicPartition
 
 from pipeline.core.errors import RetriableError
 from tests.simulation.clients import SimAdmin, SimConsumer
+from tests.simulation.disk import SimCacheFile
 from tests.simulation.fleet import SimBackground
 from tests.simulation.groups import Generation, Group, Offsets, Place
 from tests.simulation.log import Partition
@@ -97,20 +98,6 @@ def no_generations() -> Iterator[None]:
         return broken
 
     with _patch(Group, "check", make):
-        yield
-
-
-@contextmanager
-def no_epochs() -> Iterator[None]:
-    """A producer that was fenced goes on writing into its successor's transactions."""
-
-    def make(_checked: Callable[..., Any]) -> Callable[..., Any]:
-        def broken(self: Coordinator, name: str, _epoch: int) -> Any:
-            return self._ids[name]
-
-        return broken
-
-    with _patch(Coordinator, "_checked", make):
         yield
 
 
@@ -225,6 +212,20 @@ def failures_unnoticed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def copies_that_miss_something() -> Iterator[None]:
+    """A local copy of the state says that it reaches further than it does."""
+
+    def make(write: Callable[..., None]) -> Callable[..., None]:
+        def broken(self: SimCacheFile, entries: Sequence[Any], *rest: Any) -> None:
+            write(self, entries[:-1], *rest)
+
+        return broken
+
+    with _patch(SimCacheFile, "write", make):
+        yield
+
+
 SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     one.__name__: one
     for one in (
@@ -233,12 +234,12 @@ SABOTAGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
         offsets_before_they_are_stable,
         changelog_end_too_early,
         no_generations,
-        no_epochs,
         no_isolation,
         a_record_twice,
         one_partitions_watermark,
         compaction_of_the_newest,
         offsets_of_the_next_transaction,
         failures_unnoticed,
+        copies_that_miss_something,
     )
 }

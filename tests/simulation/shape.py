@@ -53,6 +53,8 @@ class Shape:
     hosts: tuple[str, ...]
     memory_bytes: int | None
     """For open predictions, so little that they go to the cold tier and back all the time; None for plenty."""
+    copies: bool
+    """Whether the workers keep local copies of their state."""
 
     @property
     def pane_ms(self) -> int:
@@ -85,7 +87,7 @@ class Shape:
             max_categories=3,
         )
 
-    def config(self, worker: str) -> Config:
+    def config(self, worker: str, state_dir: str) -> Config:
         """The configuration of a worker."""
         return Config(
             kafka={"topic_prefix": PREFIX, "partitions": self.partitions},
@@ -106,7 +108,7 @@ class Shape:
                 "max_retries": 2,
             },
             reference={"learn_rows": 10, "bins": 4, "max_categories": 3},
-            worker={"name": worker, "state_dir": ""},
+            worker={"name": worker, "state_dir": state_dir},
             rules=_rules(self.sizes[0]),
         )
 
@@ -159,4 +161,5 @@ def draw_shape(seed: int) -> Shape:
         models=models,
         hosts=("h1", "h2")[: rng.choice([0, 1, 2])],
         memory_bytes=rng.choice([None, 0, 45_000, 60_000]),
+        copies=rng.random() < 0.25,
     )

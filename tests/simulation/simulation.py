@@ -1,11 +1,14 @@
 """One seed, one run: workers over a simulated Kafka, a workload, faults; at the end the auditor looks at the log."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
 from unittest import mock
 
 from pipeline.core.metrics import drift
@@ -13,6 +16,7 @@ from pipeline.engine import failpoints
 from tests.audit.auditor import Audit
 from tests.audit.truth import compute_truth
 from tests.simulation.cluster import Cluster
+from tests.simulation.disk import Disk, simulated_disk
 from tests.simulation.faults import Faults
 from tests.simulation.fleet import Fleet
 from tests.simulation.shape import DRIFT_ROWS, PREFIX, Shape, draw_shape
@@ -53,7 +57,8 @@ class Simulation:
             f"{PREFIX}driftline-monitor": ("partials", "models"),
         }
         self.cluster = Cluster(self.world, PREFIX, self.shape.counts(), inputs)
-        self.fleet = Fleet(self.world, self.cluster, self.shape)
+        self.disk = Disk(Path(gettempdir()) / f"simulated-disk-{os.getpid()}", seed) if self.shape.copies else None
+        self.fleet = Fleet(self.world, self.cluster, self.shape, self.disk)
         self.faults = Faults(self.world, self.cluster, self.fleet, self.shape)
         self.workload = Workload(self.world, self.cluster, self.shape)
         self._traced = trace is not None
@@ -61,10 +66,16 @@ class Simulation:
 
     def run(self) -> Result:
         """Run to the end and audit."""
-        with self._patched():
-            differences = self._run()
+        try:
+            with self._patched():
+                differences = self._run()
+        finally:
+            if self.disk is not None:
+                self.disk.remove()
         result = Result(self.shape.seed, differences, virtual_s=self.world.now_s)
         result.passes, result.taken = self.faults.passes, self.faults.taken
+        if self.disk is not None:
+            result.taken.update({("local copy", fault): count for fault, count in self.disk.taken.items()})
         for process in self.fleet.alive():
             self.fleet.count(process.name)
         result.counts = self.fleet.counts
@@ -138,12 +149,18 @@ class Simulation:
     def _patched(self) -> Iterator[None]:
         logger = logging.getLogger("driftline.engine")
         handler, level = _Traced(self.world), logger.level
+        # The environment has a say in every configuration; a seed must mean the same whatever stands there.
+        others = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLINE_")}
         failpoints.arm(self.faults.reach)
         logger.addHandler(handler)
         logger.setLevel(logging.DEBUG if self._traced else logging.CRITICAL + 1)
         logger.propagate, propagate = False, logger.propagate
         try:
-            with mock.patch.object(drift, "MIN_ROWS", DRIFT_ROWS):
+            with (
+                mock.patch.dict(os.environ, others, clear=True),
+                mock.patch.object(drift, "MIN_ROWS", DRIFT_ROWS),
+                simulated_disk(),
+            ):
                 yield
         finally:
             failpoints.arm(None)
