@@ -69,6 +69,9 @@ class Simulation:
         try:
             with self._patched():
                 differences = self._run()
+                for process in self.fleet.alive():
+                    self.fleet.count(process.name)
+                    process.end()
         finally:
             if self.disk is not None:
                 self.disk.remove()
@@ -76,8 +79,6 @@ class Simulation:
         result.passes, result.taken = self.faults.passes, self.faults.taken
         if self.disk is not None:
             result.taken.update({("local copy", fault): count for fault, count in self.disk.taken.items()})
-        for process in self.fleet.alive():
-            self.fleet.count(process.name)
         result.counts = self.fleet.counts
         result.windows = self._windows
         return result

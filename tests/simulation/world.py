@@ -184,6 +184,11 @@ class Process:
         self._fall_silent()
         self.world.at(0.0, self._bury)
 
+    def end(self) -> None:
+        """End its code for good when the world has stopped: what waits for ever would hold its memory for ever."""
+        self.alive = False
+        self._bury()
+
     def _thaw(self) -> None:
         if not self.alive:
             return
