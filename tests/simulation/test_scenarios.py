@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.simulation.faults import MEANWHILE
 from tests.simulation.shape import draw_shape
 from tests.simulation.simulation import Simulation
 
@@ -41,3 +42,14 @@ def overtaken(seed: int, trace: Callable[[str], None]) -> Simulation:
         simulation.world.at(moment_s, simulation.cluster.clean)
     simulation.world.at(5.0, simulation.fleet.more)
     return simulation
+
+
+@pytest.mark.parametrize("action", ["kill", "long freeze", "stop", "rebalance", "retriable"])
+def test_a_fault_in_the_rounds_beside_a_slow_transaction(action: str) -> None:
+    """What the tasks have done since they handed the transaction over must neither get into it nor be lost."""
+    moment = "after_process" + MEANWHILE
+    for seed in range(3):
+        simulation = Simulation(seed)
+        simulation.faults.plan({("before_commit", 5): "stall", (moment, 8): action})
+        assert simulation.run().differences == []
+        assert simulation.faults.taken == {("before_commit", "stall"): 1, (moment, action): 1}
