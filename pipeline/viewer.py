@@ -28,7 +28,7 @@ _PIPE_WIDTH = 160
 _NOTHING = "-"
 _SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 # What says most about a model, best first; what else there is follows by name.
-_QUALITY_FIRST = ("accuracy", "macro_f1", "rmse", "mae")
+_QUALITY_FIRST = ("accuracy", "f1", "f1_macro", "rmse", "mae", "r2")
 
 
 class OutputReader:

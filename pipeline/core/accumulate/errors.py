@@ -78,7 +78,12 @@ class Errors:
 
         Returns:
             The state.
+
+        Raises:
+            ValueError: it is of a release that kept fewer sums.
         """
+        if len(wire) != len(_COUNTS) + len(_SUMS):
+            raise ValueError(f"the state of a regression has {len(_COUNTS) + len(_SUMS)} parts, not {len(wire)}")
         return cls(*wire[: len(_COUNTS)], *map(ExactSum.from_wire, wire[len(_COUNTS) :]))
 
     def _sums(self) -> Iterator[ExactSum]:

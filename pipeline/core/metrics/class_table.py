@@ -59,7 +59,7 @@ class Gradient:
 
 
 def class_table(state: Confusion) -> ClassTable:
-    """Lay a confusion matrix out, in an order that only its counts decide.
+    """Lay a confusion matrix out; the outcomes stay in their order, which no exact sum over them depends on.
 
     Args:
         state: the matrix.
@@ -67,12 +67,12 @@ def class_table(state: Confusion) -> ClassTable:
     Returns:
         The table.
     """
-    outcomes = sorted(state.counts.items())
-    names = tuple(sorted({name for outcome, _ in outcomes for name in outcome}))
+    outcomes = state.counts
+    names = tuple(sorted({name for outcome in outcomes for name in outcome}))
     index = {name: place for place, name in enumerate(names)}
-    guess = np.array([index[outcome[0]] for outcome, _ in outcomes], np.int64)
-    truth = np.array([index[outcome[1]] for outcome, _ in outcomes], np.int64)
-    count = np.array([count for _, count in outcomes], np.int64)
+    guess = np.array([index[name] for name, _ in outcomes], np.int64)
+    truth = np.array([index[name] for _, name in outcomes], np.int64)
+    count = np.array(list(outcomes.values()), np.int64)
     right = guess == truth
     margins = np.zeros((3, len(names)), np.int64)
     for margin, at, rows in zip(margins, (guess[right], guess, truth), (count[right], count, count), strict=True):

@@ -88,3 +88,9 @@ def test_each_task_is_folded_by_its_own_family_only() -> None:
 def test_other_tasks_get_empty_reports() -> None:
     assert report_errors(Errors(1), context(Task.BINARY)) == Report()
     assert report_sets(Sets(1, 1), context(Task.REGRESSION)) == Report()
+
+
+def test_a_state_of_fewer_sums_is_refused() -> None:
+    assert Errors.from_wire(Errors(1).to_wire()).count == 1
+    with pytest.raises(ValueError, match="14 parts, not 5"):
+        Errors.from_wire([1, 0, [0, 0], [0, 0], [0, 0]])

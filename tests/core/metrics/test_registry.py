@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config import Config
 from pipeline.core.accumulate.bins import Bins
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion
 from pipeline.core.accumulate.counts import Counts
@@ -37,7 +38,9 @@ from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
 from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.paths import find
 from pipeline.core.reference import ReferenceProfile, build_profile
+from pipeline.core.rules import RuleState, judge, subjects
 from pipeline.core.window import WindowSize
+from pipeline.processors.monitor_config import monitor_settings
 from pipeline.processors.tracks import Track
 from pipeline.processors.window_events import SECTIONS, host_event, window_event
 from tests.processors.schema import check
@@ -205,8 +208,13 @@ def test_the_document_is_made_from_the_registry() -> None:
     assert all(f"`{metric.path}`" in text for metric in METRICS)
 
 
-def test_the_documents_rule_is_one() -> None:
+def test_the_documents_rule_asks_for_confidence() -> None:
     example = as_markdown().split("```toml\n")[1].split("```")[0]
-    (rule,) = tomllib.loads(example)["rules"]
-    (metric,) = metrics_at(rule["metric"])
-    assert metric.path == "quality.intervals.<metric>"
+    (rule,) = monitor_settings(Config(rules=tomllib.loads(example)["rules"])).rules
+    few = [1] * 3 + [0] * 2
+    for label, surely in ((few, False), (few * 20, True)):
+        event = event_of(Task.BINARY, of_labels(Task.BINARY, [1] * len(label), label), None, rows=ROWS)
+        assert event["quality"]["accuracy"] == 0.6  # below in both
+        ((path, value),) = subjects(rule, event)
+        assert path == "quality.intervals.accuracy.high"
+        assert (judge(rule, RuleState(), event, path, value, None) is not None) == surely
