@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class ColdFolder:
         self._base = base
         self._own: Path | None = None
         self._made = 0
+        self._making = threading.Lock()  # partitions are restored side by side
         if base.is_dir():
             with contextlib.suppress(OSError):
                 _remove_leftovers(base)
@@ -65,18 +67,19 @@ class ColdFolder:
         Raises:
             OSError: the disk does not let us.
         """
-        if self._own is None:
-            self._base.mkdir(parents=True, exist_ok=True)
-            with _locked(self._base / _LOCK):
-                own = Path(tempfile.mkdtemp(prefix="rows-", dir=self._base))
-                lock = (own / _LOCK).open("w")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            self._own = own
-            weakref.finalize(self, _release, own, lock)
-        self._made += 1
-        folder = self._own / str(self._made)
-        folder.mkdir()
-        return folder
+        with self._making:
+            if self._own is None:
+                self._base.mkdir(parents=True, exist_ok=True)
+                with _locked(self._base / _LOCK):
+                    own = Path(tempfile.mkdtemp(prefix="rows-", dir=self._base))
+                    lock = (own / _LOCK).open("w")
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                self._own = own
+                weakref.finalize(self, _release, own, lock)
+            self._made += 1
+            folder = self._own / str(self._made)
+            folder.mkdir()
+            return folder
 
 
 def open_cold_folder(config: Config) -> ColdFolder:

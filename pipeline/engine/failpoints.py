@@ -39,7 +39,7 @@ POINTS: Mapping[str, str] = {
     "in_restore": "new partitions, nothing asked yet",
     "after_offsets": "the committed offsets are known, the changelog's end is not",
     "in_changelog": "between two batches of a changelog",
-    "before_cache_write": "what was committed is about to be copied to the local disk, in a thread of its own",
+    "before_cache_write": "what was read for the local copy is about to be written, in a thread of its own",
     "after_cache_write": "it is on the disk; later changes are not",
     "in_revoke": "the group wants the partitions back",
     "in_lost": "the group has given the partitions away",

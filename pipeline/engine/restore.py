@@ -36,6 +36,7 @@ from pipeline.engine.failpoints import reach
 from pipeline.engine.kafka import kafka_error, reaction
 from pipeline.engine.outside import Outside
 from pipeline.engine.progress import RestoreMeter, RestoreProgress
+from pipeline.engine.side_by_side import SideBySide
 from pipeline.engine.state_cache import StateCache, open_state_cache
 from pipeline.processors.processor import PartitionTask, Processor
 
@@ -51,7 +52,7 @@ class Restored:
         tasks: by partition.
         positions: the next offset to read by input topic (the name in the contract) and partition.
         records: how many changelog records were read, those of the local copy included.
-        cache: the local copy, to follow the changelog from here on.
+        cache: the local copy, which follows the changelog from here on.
     """
 
     tasks: dict[int, PartitionTask]
@@ -118,7 +119,7 @@ class Restorer:
         ends = {p: found[topic, p] for p in partitions}
         meter = RestoreMeter(self._processor.name, ends, self._outside.monotonic_s)
         cache = open_state_cache(
-            self._config, self._processor.name, self._admin, partitions, self._now_ms, self._outside.monotonic_s
+            self._config, self._processor.name, self._admin, partitions, self._now_ms, self._outside
         )
 
         def go_on() -> bool:
@@ -128,6 +129,7 @@ class Restorer:
             tasks = self._read(ends, cache, meter, go_on)
             if tasks is not None and self._is_ours(consumer, inputs, committed, go_on):
                 positions = self._positions(inputs, committed, meter.records)
+                cache.follow()
                 return Restored(tasks, positions, sum(meter.records.values()), cache)
         except BaseException:
             cache.close()
@@ -141,28 +143,27 @@ class Restorer:
         """Tasks with the state at the changelogs' ends: what the local copy holds, then the rest."""
         # All before the first is filled: they share the processor's memory.
         tasks = {partition: self._processor.task(partition, self._partitions) for partition in ends}
-        for partition, end in ends.items():
-            try:
-                for entries, position in cache.load(partition, end):
-                    tasks[partition].restore(entries)
-                    meter.read(partition, position, len(entries), _size(entries))
-                    if not keep_going():
-                        return None
-            except CacheUnusableError as error:
-                cache.reject(partition, error)
-                meter.forget(partition)
-                tasks[partition] = self._processor.task(partition, self._partitions)
+        with SideBySide(self._processor.name, self._outside) as builders:
 
-        def take(partition: int, entries: list[Entry], position: int) -> None:
-            tasks[partition].restore(entries)
-            cache.restored(partition, entries)
-            meter.read(partition, position, len(entries), _size(entries))
+            def take(partition: int, entries: list[Entry], position: int) -> None:
+                builders.give(partition, tasks[partition].restore, entries)
+                meter.read(partition, position, len(entries), _size(entries))
 
-        reader = ChangelogReader(self._config, self._processor.name, self._outside)
-        if not reader.restore({p: cache.position(p) for p in ends}, ends, take, keep_going):
-            return None
-        cache.complete(ends)
-        return tasks
+            for partition, end in ends.items():
+                try:
+                    for entries, position in cache.load(partition, end):
+                        take(partition, entries, position)
+                        if not keep_going():
+                            return None
+                except CacheUnusableError as error:
+                    builders.wait(partition)
+                    cache.reject(partition, error)
+                    meter.forget(partition)
+                    tasks[partition] = self._processor.task(partition, self._partitions)
+            starts = {partition: cache.position(partition) for partition in ends}
+            reader = ChangelogReader(self._config, self._processor.name, self._outside)
+            is_whole = reader.restore(starts, ends, take, keep_going)
+        return tasks if is_whole else None
 
     def _aligned(self, assigned: Sequence[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[int]]:
         partitions = sorted({partition for _, partition in assigned})

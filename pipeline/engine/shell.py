@@ -195,8 +195,10 @@ class ProcessorRunner:
                 self._abort(error)
         self._board.enter("stopping")
         try:
-            self._commit(last=True)
+            self._commit()
             self._settle()
+            if self._cache:
+                self._cache.catch_up()
         except RetriableError as error:
             self._board.note(error, "stopping without this commit; its input will be read again")
             self._abort_quietly()
@@ -322,7 +324,7 @@ class ProcessorRunner:
     def _is_awake(self) -> bool:
         return self._outside.monotonic_s() - self._last_round_s <= END_HOLDS_S
 
-    def _commit(self, *, last: bool = False) -> None:
+    def _commit(self) -> None:
         """Have what the tasks hand over and the offsets written in one transaction, if there is anything to write."""
         self._settle()
         self._last_commit_s = self._outside.monotonic_s()
@@ -335,13 +337,11 @@ class ProcessorRunner:
         dead = sum(record.topic == "dead-letters" for record in outputs)
         self._guard.take(now, sum(flush.rows for flush in flushes.values()), dead)
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
-        marks = self._cache.marks(last=last) if self._cache else {}
-        if outputs or changes or self._uncommitted or marks:
+        if outputs or changes or self._uncommitted:
             write = partial(self._transactions.commit, changes, outputs, self._inputs.offsets(), self._group)
             background = self._outside.in_background(f"{self._processor.name} commits", write)
-            changed = {p: flush.changelog for p, flush in flushes.items()}
             counts = {"outputs": len(outputs), "dead_letters": dead, "changelog_records": len(changes)}
-            self._under_way = UnderWay(background, now, marks, changed, counts)
+            self._under_way = UnderWay(background, now, counts)
             self._uncommitted = 0
             self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
@@ -361,8 +361,6 @@ class ProcessorRunner:
         self._under_way = None
         if self._inputs and self._outside.monotonic_s() - self._last_commit_s > END_HOLDS_S:
             self._inputs.doubt_ends()  # Kafka may have been away: the rounds meanwhile have seen nothing
-        if self._cache:
-            self._cache.committed(ended.marks, ended.changed.items())
         self._failures = 0
         self._board.count(commits=1, **ended.counts)
         self._board.update(last_commit_ms=ended.at_ms)

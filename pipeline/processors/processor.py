@@ -12,6 +12,8 @@ class PartitionTask(Protocol):
     def restore(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Apply changelog entries in log order; called any number of times before the first ``process``.
 
+        Tasks of different partitions are restored side by side, each by one thread at a time.
+
         Args:
             entries: key and value of each record; a None value deletes the key.
         """

@@ -5,6 +5,7 @@ Whether a worker has used its copy shows by a ghost: a key put into the copy tha
 
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from pipeline.engine import state_cache
+from pipeline.engine import cache_follower, changelog, failpoints, state_cache
 from pipeline.engine.cache_file import CacheFile, CacheUnusableError
+from pipeline.engine.cache_follower import CacheFollower
 from pipeline.engine.state_cache import StateCache
 from tests.conftest import Eventually
 from tests.engine.conftest import Arm
@@ -90,6 +92,10 @@ def test_a_clean_stop_leaves_almost_nothing_to_read(
     assert end - left <= 2 * KEYS  # what the last commit wrote, and its marker
 
 
+def _no_follower(_: object) -> CacheFollower:
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("position", "age_ms", "reason"),
     [
@@ -104,7 +110,7 @@ def test_a_clean_stop_leaves_almost_nothing_to_read(
 def test_which_copies_can_be_true(tmp_path: Path, position: int, age_ms: int, reason: str | None) -> None:
     file = CacheFile(tmp_path / "0.sqlite", "me")
     file.write([(GHOST, b"1")], position, NOW_MS - age_ms)
-    cache = StateCache({0: file}, lambda _: {}, lambda: NOW_MS, time.monotonic)
+    cache = StateCache({0: file}, _no_follower, lambda: NOW_MS)
     if reason is None:
         assert list(cache.load(0, 100)) == [([(GHOST, b"1")], position)]
         assert cache.position(0) == position
@@ -159,6 +165,7 @@ def test_a_topic_that_was_made_anew_is_another_one(bench: Bench, eventually: Eve
         return bench.admin.create_topics([NewTopic(name, 2, 1)])[name].exception() is None
 
     eventually(made)
+    eventually(lambda: name in bench.admin.list_topics(timeout=5).topics)
     with running(config_for(bench.servers, bench.prefix)) as run:
         eventually(lambda: len(run.status.partitions) == 2)
         assert haunted(run) == []
@@ -184,6 +191,52 @@ def test_a_disk_that_fails_costs_the_copy_and_nothing_else(
     bench.check()
 
 
+def test_a_restore_does_not_wait_for_the_disk(bench: Bench, eventually: Eventually, folder: Path) -> None:
+    gate = threading.Event()
+
+    def hold(point: str) -> None:
+        if point == "before_cache_write":
+            gate.wait(60)
+
+    bench.create()
+    bench.send(500)
+    failpoints.arm(hold)
+    try:
+        with running(config_for(bench.servers, bench.prefix)):
+            eventually(bench.complete)
+            assert not gate.is_set()
+            gate.set()
+    finally:
+        failpoints.arm(None)
+    bench.check()
+
+
+def test_a_copy_that_is_half_filled_is_thrown_away(
+    bench: Bench,
+    eventually: Eventually,
+    folder: Path,
+    armed: Arm,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench.create()
+    work(bench, eventually)
+    for path in copies(folder):
+        path.unlink()
+    monkeypatch.setattr(cache_follower, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(changelog, "_BATCH", 5)  # the first write comes long before the end
+    armed("after_cache_write=bug@1")
+    work(bench, eventually)
+    armed("")
+    with caplog.at_level(logging.WARNING, "driftline.engine"):
+        work(bench, eventually)
+    assert [record for record in caplog.records if "it was not finished" in record.message]
+    for path in copies(folder):
+        haunt(path)
+    assert haunted(work(bench, eventually)) == [0, 1]
+    bench.check()
+
+
 def test_a_folder_that_cannot_be_costs_the_copy_and_nothing_else(
     bench: Bench, eventually: Eventually, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,9 +250,11 @@ def test_a_folder_that_cannot_be_costs_the_copy_and_nothing_else(
 @pytest.mark.parametrize("point", ["before_cache_write", "after_cache_write"])
 def test_a_kill_beside_a_write(bench: Bench, eventually: Eventually, folder: Path, point: str) -> None:
     bench.create()
-    bench.send(1500)
-    with process(bench, "a", f"{point}=kill@9") as worker:
-        assert worker.wait(60) == -9
+    with process(bench, "a", f"{point}=kill@4") as worker:
+        while worker.poll() is None:  # each step is news for the copy
+            bench.send(100)
+            eventually(lambda: worker.poll() is not None or bench.complete())
+        assert worker.wait() == -9
     with running(config_for(bench.servers, bench.prefix)):
         eventually(bench.complete)
     bench.check()
@@ -232,7 +287,6 @@ def test_aborts_read_the_copy_again(bench: Bench, eventually: Eventually, folder
 def test_a_slow_disk_holds_nothing_up(
     bench: Bench, eventually: Eventually, folder: Path, armed: Arm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_cache, "QUEUED_BYTES", 100)
     monkeypatch.setattr(state_cache, "_CLOSE_S", 0.1)
     armed("before_cache_write=sleep:2@3")
     bench.create()

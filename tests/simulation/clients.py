@@ -90,7 +90,8 @@ class SimConsumer:
         self.process.check()
         for place in self._positions:
             self._cluster.partition(*place).on_change.remove(self._wake)
-        self._positions = {(place.topic, place.partition): place.offset for place in places}
+        # What is below 0 stands for the beginning.
+        self._positions = {(place.topic, place.partition): max(0, place.offset) for place in places}
         for place in self._positions:
             self._cluster.partition(*place).on_change.append(self._wake)
         self._ends, self._fetched = {}, {}  # what is paused stays so, as in librdkafka

@@ -5,18 +5,16 @@ Between two lives of a worker its files may be lost, damaged, or set back to wha
 
 import random
 import shutil
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Self
 from unittest import mock
 
-from pipeline.engine import state_cache
+from pipeline.engine import cache_follower, state_cache
 from pipeline.engine.cache_file import CacheFile
-from tests.simulation.world import Process, Sleep, current_process
+from tests.simulation.world import Process, current_process
 
 MAX_AGE_MS = 20_000
 """Less than the simulated cleaner keeps deletions for, as with Kafka's own."""
@@ -74,18 +72,13 @@ class Disk:
 @contextmanager
 def simulated_disk() -> Iterator[None]:
     """Have the local copy of the state written in simulated threads, and often."""
-    replaced = {
+    replaced: dict[str, Any] = {
         "CacheFile": SimCacheFile,
-        "SimpleQueue": _Queue,
-        "threading": SimpleNamespace(Thread=_Thread, Condition=_Condition),
         "EVERY_S": 1.0,
-        "CHUNK_BYTES": 3_000,
         "_BATCH_ENTRIES": 7,
         "MAX_AGE_MS": MAX_AGE_MS,
     }
-    with ExitStack() as stack:
-        for name, stand_in in replaced.items():
-            stack.enter_context(mock.patch.object(state_cache, name, stand_in))
+    with mock.patch.multiple(state_cache, **replaced), mock.patch.object(cache_follower, "CHUNK_BYTES", 3_000):
         yield
 
 
@@ -100,77 +93,6 @@ class SimCacheFile(CacheFile):
     def _let_go(self, process: Process) -> None:
         if not process.alive:
             self.close()
-
-
-class _Waiting:
-    """Code that waits for something in the simulation."""
-
-    def __init__(self) -> None:
-        self._sleeping: list[Sleep] = []
-
-    def sleep(self, seconds: float) -> None:
-        _process().sleep(seconds, self._sleeping)
-
-    def wake(self) -> None:
-        sleeping, self._sleeping = self._sleeping, []
-        for sleep in sleeping:
-            _process().world.soon(sleep.wake)
-
-
-class _Queue(_Waiting):
-    """In the place of ``queue.SimpleQueue``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._items: deque[Any] = deque()
-
-    def put(self, item: Any) -> None:
-        self._items.append(item)
-        self.wake()
-
-    def get(self) -> Any:
-        while not self._items:
-            self.sleep(60.0)
-        _process().pause()
-        return self._items.popleft()
-
-
-class _Thread(_Waiting):
-    """In the place of ``threading.Thread``."""
-
-    def __init__(self, target: Callable[[], None], **_name: Any) -> None:
-        super().__init__()
-        self._target, self._over = target, False
-
-    def start(self) -> None:
-        _process().spawn(self._run, counts=False)
-
-    def join(self, timeout: float) -> None:
-        if not self._over:
-            self.sleep(timeout)
-
-    def _run(self) -> None:
-        self._target()
-        self._over = True
-        self.wake()
-
-
-class _Condition:
-    """In the place of ``threading.Condition``: only one greenlet runs at a time, so there is nothing to lock."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None: ...
-
-    def notify_all(self) -> None: ...
-
-    def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
-        process = _process()
-        deadline_s = process.world.now_s + timeout
-        while not predicate() and process.world.now_s < deadline_s:
-            process.sleep(0.1)
-        return predicate()
 
 
 def _process() -> Process:

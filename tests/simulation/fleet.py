@@ -33,12 +33,13 @@ class InjectedError(RuntimeError):
 class SimBackground:
     """A thread of a process; see ``pipeline.engine.outside.Background``."""
 
-    def __init__(self, process: Process, _doing: str, call: Callable[[], None]) -> None:
+    def __init__(self, process: Process, doing: str, call: Callable[[], None]) -> None:
         self._process, self._call = process, call
+        self._is_transaction = doing.endswith("commits")
         self._done = False
         self._failure: Exception | None = None
         self._sleeping: list[Sleep] = []
-        process.transactions += 1
+        process.transactions += self._is_transaction
         process.spawn(self._run, counts=False)
 
     def done(self) -> bool:
@@ -59,7 +60,7 @@ class SimBackground:
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self._failure = error
         self._done = True
-        self._process.transactions -= 1
+        self._process.transactions -= self._is_transaction
         for sleep in self._sleeping:
             sleep.wake()
 
