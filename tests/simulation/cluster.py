@@ -84,9 +84,9 @@ class Cluster:
         for group in self._groups.values():
             group.rebalance()
 
-    def clean(self, *, whole: bool = False) -> None:
-        """Compact: up to somewhere, or as far as possible, tombstones included."""
+    def clean(self) -> None:
+        """Compact: up to somewhere."""
         for (topic, _), partition in self._partitions.items():
             if topic.removeprefix(self._prefix) in COMPACTED:
-                upto = partition.end if whole else self.world.rng.randrange(partition.end + 1)
-                partition.compact(upto, self.world.now_s, 0.0 if whole else KEEP_TOMBSTONES_S)
+                upto = self.world.rng.randrange(partition.end + 1)
+                partition.compact(upto, self.world.now_s, KEEP_TOMBSTONES_S)

@@ -103,8 +103,10 @@ class Simulation:
         truth = compute_truth(self.cluster.log(), shape.rules())
         out = self._every(1.0, partial(self._is_out, len(truth.windows), len(truth.hosts)))
         ended = world.run(lambda: failed() or out(), world.now_s + PATIENCE_S)
-        # Time to do something twice, and to forget what no window needs any more.
+        # Time to do something twice, and to forget what no window needs any more; partitions may still be moving.
         world.run(failed, world.now_s + 3.0 + max(one.size_ms for one in shape.rules().windows) / 1_000)
+        forgotten = self._every(1.0, lambda: not any(self._left_behind()))
+        world.run(lambda: failed() or forgotten(), world.now_s + PATIENCE_S)
         if failed():
             return [f"a worker ended with {error!r}" for error in fleet.failures]
         differences = [] if ended else [f"not everything was out after {PATIENCE_S:.0f} s"]
@@ -137,14 +139,14 @@ class Simulation:
 
     def _left_behind(self) -> Iterator[str]:
         """State that no window needs any more must be gone from the changelogs once they are compacted."""
-        self.cluster.clean(whole=True)
         for (topic, number), records in self.cluster.log().items():
             if not topic.endswith("-changelog"):
                 continue
-            for record in records:
-                kind = (record.key or b"").replace(b'["', b"").split(b'"')[0].split(b"/")[0].decode()
-                if kind in ("pane", "window", "host", "rows", "part"):
-                    yield f"{topic}-{number} still holds {record.key!r}"
+            newest = {record.key or b"": record.value for record in records}
+            for key, value in newest.items():
+                kind = key.replace(b'["', b"").split(b'"')[0].split(b"/")[0].decode()
+                if value is not None and kind in ("pane", "window", "host", "rows", "part"):
+                    yield f"{topic}-{number} still holds {key!r}"
 
     @contextmanager
     def _patched(self) -> Iterator[None]:
