@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.core.kernels.join_rows import EMPTY, NO_LABEL, PREDICTION, ROW, STATED
 from pipeline.core.store_rows import StoreRows
+from pipeline.engine.kafka import log
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
 from pipeline.local_broker import BrokerOptions, LocalBroker
@@ -42,6 +44,7 @@ class Restore:
         read_s: of these, until everything was read.
         cpu_s: CPU seconds of this process.
         peak_mb: its largest resident memory since it began.
+        copy_s: seconds after that until the copies on the local disk were whole; 0 where they were before.
     """
 
     source: str
@@ -50,6 +53,21 @@ class Restore:
     read_s: float
     cpu_s: float
     peak_mb: float
+    copy_s: float
+
+
+class Copies(logging.Handler):
+    """Waits until copies on the local disk are whole, which the log tells."""
+
+    def __init__(self, copies: int) -> None:
+        super().__init__()
+        self._left = copies
+        self.whole = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._left -= record.getMessage().endswith("is whole")
+        if not self._left:
+            self.whole.set()
 
 
 def fill(config: Config, rows: int) -> None:
@@ -100,23 +118,29 @@ def measure(config: Config, source: str, rows: int) -> Restore:
     thread = threading.Thread(target=runner.run)
     process = psutil.Process()
     cpu_s = sum(process.cpu_times()[:2])
+    copies = Copies(config.kafka.partitions)
+    log.addHandler(copies)
+    log.setLevel(logging.INFO)
     thread.start()
     while not done.wait(0.5) and thread.is_alive():
         pass
     cpu_s = sum(process.cpu_times()[:2]) - cpu_s
     if not done.is_set():
         raise RuntimeError(f"the joiner stopped: {runner.status().last_error}")
-    time.sleep(1.0)  # the copy on disk is written beside the work
+    if source == "kafka" and config.worker.state_dir and not copies.whole.wait(_TIMEOUT_S):
+        raise RuntimeError("the copies on the local disk were never whole")
+    copy_s = time.perf_counter() - read_s[-1] if source == "kafka" else 0.0
+    log.removeHandler(copies)
     runner.stop()
     thread.join()
     with Path("/proc/self/status").open() as lines:
         peak_kb = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    return Restore(source, rows, read_s[-1] - began_s[0], read_s[0] - began_s[0], cpu_s, peak_kb / 1024)
+    return Restore(source, rows, read_s[-1] - began_s[0], read_s[0] - began_s[0], cpu_s, peak_kb / 1024, copy_s)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.restore", description=__doc__)
-    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     console = Console()
@@ -145,12 +169,12 @@ def main() -> int:
                     restores.append(measure(config, source, arguments.rows))
                     console.print(restores[-1], highlight=False)
     table = Table("from", "rows", title=f"Restore of the joiner, 2 partitions; target {TARGET_ROWS_PER_S:,} rows/s")
-    for name in ("rows/s", "seconds", "of it reading", "CPU s", "peak MB"):
+    for name in ("rows/s", "seconds", "of it reading", "CPU s", "peak MB", "copied after s"):
         table.add_column(name, justify="right")
     for one in restores:
         table.add_row(
             one.source, f"{one.rows:,}", f"{one.rows / one.wall_s:,.0f}", f"{one.wall_s:.2f}", f"{one.read_s:.2f}",
-            f"{one.cpu_s:.1f}", f"{one.peak_mb:,.0f}",
+            f"{one.cpu_s:.1f}", f"{one.peak_mb:,.0f}", f"{one.copy_s:.1f}",
         )  # fmt: skip
     console.print(table)
     sys.stdout.write(json.dumps([{name: getattr(one, name) for name in Restore.__slots__} for one in restores]) + "\n")
