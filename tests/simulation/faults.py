@@ -10,6 +10,7 @@ from pipeline.engine.failpoints import POINTS
 from tests.simulation.cluster import Cluster
 from tests.simulation.fleet import Fleet, InjectedError
 from tests.simulation.shape import Shape
+from tests.simulation.transactions import MARKER_S
 from tests.simulation.world import Process, World, current_process
 
 ERRORS = ("retriable", "fenced", "bug")
@@ -55,6 +56,7 @@ class Faults:
         self._cluster.hanging = rng.choice([0.0, 0.0, 0.0, 0.02])
         world.call_s = rng.choice([0.004, 0.004, 0.02, 0.1])
         self._cluster.lossy = rng.choice([0.0, 0.0, 0.02, 0.1])
+        self._cluster.transactions.marker_s = rng.choice([MARKER_S, MARKER_S, 0.4])
         for _ in range(rng.choice([0, 1, 2, 3, 5])):
             world.at(rng.random() * until_s, self._something)
 
@@ -123,4 +125,5 @@ class Faults:
     def _end(self) -> None:
         self.over = True
         self._cluster.hanging = self._cluster.lossy = 0.0
+        self._cluster.transactions.marker_s = MARKER_S
         self._world.call_s = 0.004

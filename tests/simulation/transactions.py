@@ -11,6 +11,8 @@ from tests.simulation.groups import Group, Offsets
 from tests.simulation.log import Partition, Span
 from tests.simulation.world import World
 
+MARKER_S = 0.05
+
 
 @dataclass(eq=False)
 class Transactional:
@@ -31,6 +33,8 @@ class Coordinator:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.marker_s = MARKER_S
+        """How long after the decision a marker is written at most, most of the time."""
         self._ids: dict[str, Transactional] = {}
 
     def busy(self, name: str) -> bool:
@@ -114,7 +118,7 @@ class Coordinator:
 
         self._world.rng.shuffle(steps)
         for call in steps:
-            self._world.soon(partial(step, call), 0.05)
+            self._world.soon(partial(step, call), self.marker_s)
         if not steps:
             one.state = "empty"
 
