@@ -12,7 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.config import Config
 from pipeline.local_broker import BrokerOptions, LocalBroker
+from pipeline.processors.warm_up import warm_monitor
 from tests.faults.rounds import Result, run_round
 from tests.faults.scenarios import FAULTS
 from tests.free_ports import free_port
@@ -34,6 +36,8 @@ def main() -> int:
     run = options.folder.absolute() / time.strftime("%Y%m%d-%H%M%S")
     console = Console()
     results: list[Result] = []
+    console.print("loading kernels; the first run on a machine compiles them, which the first round should not wait for")
+    warm_monitor(Config())
     end_s = time.monotonic() + 60 * options.minutes
     # A port of its own that stays: after a restart the clients must find the broker where it was.
     with LocalBroker(BrokerOptions(data_dir=run / "broker", port=free_port(), heap_mb=512)) as broker:
