@@ -36,7 +36,7 @@ def main() -> int:
     run = options.folder.absolute() / time.strftime("%Y%m%d-%H%M%S")
     console = Console()
     results: list[Result] = []
-    console.print("loading kernels; the first run on a machine compiles them, which the first round should not wait for")
+    console.print("loading kernels; the first run on a machine compiles them")
     warm_monitor(Config())
     end_s = time.monotonic() + 60 * options.minutes
     # A port of its own that stays: after a restart the clients must find the broker where it was.
