@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bench.events import Traffic, batch_labels, batch_predictions, make_traffic
 from pipeline.config import Config
-from pipeline.core.events import RecordBatch
+from pipeline.core.events import Int64s, RecordBatch
 from pipeline.processors.joiner import make_joiner
 from pipeline.processors.monitor import make_monitor
 from pipeline.processors.processor import PartitionTask
@@ -118,9 +118,10 @@ def run(horizons: int, rows_per_horizon: int) -> Iterator[Held]:
     logs = {name: Changelog() for name in sides}
     finals = 0
     traffic = make_traffic(horizons * rows_per_horizon, 1, START_MS, horizons * HORIZON_MS)
+    label_ms = traffic.label_ms[traffic.label_order]
     for step in range(horizons * HORIZON_MS // STEP_MS):
         now_ms = START_MS + (step + 1) * STEP_MS
-        _feed(topics, traffic, now_ms)
+        _feed(topics, traffic, label_ms, now_ms)
         for name, task in sides.items():
             flush = task.flush(now_ms, frozenset())
             logs[name].write(flush.changelog)
@@ -137,12 +138,11 @@ def run(horizons: int, rows_per_horizon: int) -> Iterator[Held]:
             yield Held(number, len(joined), joined.live_bytes, len(watched), watched.live_bytes, written, finals)
 
 
-def _feed(topics: dict[str, Topic], traffic: Traffic, now_ms: int) -> None:
+def _feed(topics: dict[str, Topic], traffic: Traffic, label_ms: Int64s, now_ms: int) -> None:
     """The events of one step, those of each topic in the order of their times."""
     first, last = np.searchsorted(traffic.timestamp_ms, [now_ms - STEP_MS, now_ms])
     if last > first:
         topics["predictions"].put([batch_predictions(traffic, np.arange(first, last))], now_ms, [_COLUMNS])
-    label_ms = traffic.label_ms[traffic.label_order]
     first, last = np.searchsorted(label_ms, [now_ms - STEP_MS, now_ms])
     if last > first:
         topics["labels"].put([batch_labels(traffic, traffic.label_order[first:last])], now_ms, [_COLUMNS])
@@ -153,7 +153,7 @@ def _feed(topics: dict[str, Topic], traffic: Traffic, now_ms: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.changelogs", description=__doc__)
     parser.add_argument("--horizons", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=30_000, help="predictions a horizon, and as many labels")
+    parser.add_argument("--rows", type=int, default=10_000, help="predictions a horizon, and as many labels")
     arguments = parser.parse_args()
     table = Table("horizon", title=f"Live in the changelogs, {arguments.rows:,} predictions and labels a horizon")
     for name in ("joiner keys", "joiner MB", "monitor keys", "monitor MB", "written MB", "final windows"):

@@ -21,6 +21,7 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.core.kernels.join_rows import EMPTY, NO_LABEL, PREDICTION, ROW, STATED
 from pipeline.core.store_rows import StoreRows
+from pipeline.engine.cold_rows import open_cold_folder
 from pipeline.engine.kafka import log
 from pipeline.engine.shell import ProcessorRunner
 from pipeline.engine.status import RunnerStatus
@@ -114,7 +115,8 @@ def measure(config: Config, source: str, rows: int) -> Restore:
             read_s.append(now_s)
             done.set()
 
-    runner = ProcessorRunner(make_joiner(config), config, on_status=watch)
+    joiner = make_joiner(config, None, open_cold_folder(config).blocks)
+    runner = ProcessorRunner(joiner, config, on_status=watch)
     thread = threading.Thread(target=runner.run)
     process = psutil.Process()
     cpu_s = sum(process.cpu_times()[:2])
@@ -142,6 +144,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.restore", description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory-mb", type=int, default=1_024, help="joiner.memory_mb; rows beyond it go to disk")
     arguments = parser.parse_args()
     console = Console()
     os.environ.pop("DRIFTLINE_WORKER__STATE_DIR", None)
@@ -153,6 +156,7 @@ def main() -> int:
                 return Config(
                     kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix, "partitions": 2},
                     engine={"commit_interval_ms": 10, "session_timeout": "6s"},
+                    joiner={"memory_mb": arguments.memory_mb},
                     worker={"name": "bench", "state_dir": f"{folder}/state"},
                 )
 

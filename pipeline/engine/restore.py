@@ -149,17 +149,13 @@ class Restorer:
                 builders.give(partition, tasks[partition].restore, entries)
                 meter.read(partition, position, len(entries), _size(entries))
 
-            for partition, end in ends.items():
-                try:
-                    for entries, position in cache.load(partition, end):
-                        take(partition, entries, position)
-                        if not keep_going():
-                            return None
-                except CacheUnusableError as error:
-                    builders.wait(partition)
-                    cache.reject(partition, error)
-                    meter.forget(partition)
-                    tasks[partition] = self._processor.task(partition, self._partitions)
+            def forget(partition: int) -> None:
+                builders.wait(partition)
+                meter.forget(partition)
+                tasks[partition] = self._processor.task(partition, self._partitions)
+
+            if not _load_copies(ends, cache, take, forget, keep_going):
+                return None
             starts = {partition: cache.position(partition) for partition in ends}
             reader = ChangelogReader(self._config, self._processor.name, self._outside)
             is_whole = reader.restore(starts, ends, take, keep_going)
@@ -230,6 +226,32 @@ class Restorer:
         places = [TopicPartition(prefix + topic, partition) for topic, partition in fresh]
         starts = end_offsets(self._admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]  # untyped there
         return committed | {(topic, p): starts[prefix + topic, p] for topic, p in fresh}
+
+
+def _load_copies(
+    ends: Mapping[int, int],
+    cache: StateCache,
+    take: Callable[[int, list[Entry], int], object],
+    forget: Callable[[int], object],
+    keep_going: Callable[[], bool],
+) -> bool:
+    """Hand out what the local copies hold, of all partitions in turns; false when stopped."""
+    loads = {partition: cache.load(partition, end) for partition, end in ends.items()}
+    while loads:
+        for partition, batches in list(loads.items()):
+            try:
+                found = next(batches, None)
+            except CacheUnusableError as error:
+                cache.reject(partition, error)
+                forget(partition)
+                found = None
+            if found is None:
+                del loads[partition]
+                continue
+            take(partition, *found)
+            if not keep_going():
+                return False
+    return True
 
 
 def _size(entries: Sequence[Entry]) -> int:
