@@ -262,6 +262,7 @@ class JoinStore:
     def take_changed(self) -> StoreRows:
         """The rows changed since the last call, to be written to the changelog; a copy."""
         hot = self._hot.arrays
+        hot.touched[1 : 1 + hot.touched[0]].sort()  # rows lie in the order of their arrival: memory is read in order
         rows, stated = np.zeros(hot.touched[0], join_rows.ROW), np.zeros(hot.touched[0], join_rows.STATED)
         taken, labels = join_upkeep.take_touched(hot, rows, stated)
         parts, self._left = [*self._left, StoreRows(rows[:taken], stated[:labels])], []
