@@ -104,7 +104,7 @@ class Load:
     def _commit(self) -> None:
         self.batches += 1
         if self.batches % BATCHES_A_COMMIT == 0:
-            parts = [part.encode() for part in self.store.take_changed().split(5_000)]
+            parts = [part.encode() for part in self.store.take_changed(5_000)]
             if self.records is not None:
                 self.records += parts
 

@@ -15,7 +15,7 @@ Rows are dropped once the joint watermark ``W`` (no later event has an effective
 interleave, changes nothing in the result.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -259,14 +259,27 @@ class JoinStore:
         models, times_ms = zip(*unmatched, strict=True)
         return Unmatched(np.concatenate(models), np.concatenate(times_ms))
 
-    def take_changed(self) -> StoreRows:
-        """The rows changed since the last call, to be written to the changelog; a copy."""
+    def take_changed(self, most: int) -> Iterator[StoreRows]:
+        """The rows changed since the last call, to be written to the changelog; all of them must be taken.
+
+        Args:
+            most: rows of a part.
+
+        Yields:
+            Parts that hold until the next one is asked for: one small buffer, in the processor's cache, serves for all.
+        """
+        left, self._left = self._left, []
+        for part in left:
+            yield from part.split(most)
         hot = self._hot.arrays
-        hot.touched[1 : 1 + hot.touched[0]].sort()  # rows lie in the order of their arrival: memory is read in order
-        rows, stated = np.zeros(hot.touched[0], join_rows.ROW), np.zeros(hot.touched[0], join_rows.STATED)
-        taken, labels = join_upkeep.take_touched(hot, rows, stated)
-        parts, self._left = [*self._left, StoreRows(rows[:taken], stated[:labels])], []
-        return StoreRows.join(parts)
+        count = int(hot.touched[0])
+        hot.touched[1 : 1 + count].sort()  # rows lie in the order of their arrival: memory is read in order
+        rows, stated = np.zeros(min(most, count), join_rows.ROW), np.zeros(min(most, count), join_rows.STATED)
+        for start in range(0, count, most):
+            taken, labels = join_upkeep.take_touched(hot, start, min(start + most, count), rows, stated)
+            if taken:
+                yield StoreRows(rows[:taken], stated[:labels])
+        hot.touched[0] = 0
 
     def expiry_ms(self, part: StoreRows) -> int:
         """When all of some rows can be forgotten: once the joint watermark is past that moment.

@@ -205,7 +205,7 @@ class JoinerState:
             first, values = dictionary.take_new()
             for start, part in _parts([orjson.dumps(_plain(value)) for value in values]):
                 yield f"dictionary/{name}/{first + start}".encode(), part
-        for rows in self.store.take_changed().split(_ROWS_PART):
+        for rows in self.store.take_changed(_ROWS_PART):
             self._expiry_ms[self._next_part] = self.store.expiry_ms(rows)
             yield b"rows/%d" % self._next_part, rows.encode()
             self._next_part += 1

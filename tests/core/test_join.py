@@ -10,6 +10,7 @@ import pytest
 from pipeline.core.join import MAX_KEPT_LABELS, NO_LABEL, Joined, JoinLimits, JoinStore, Unmatched
 from pipeline.core.join_cold import StoreFullError
 from pipeline.core.kernels.join_rows import ROW, STATED
+from tests.changed_rows import all_changed
 from tests.cold_blocks import MemoryBlocks
 
 H, A = 10, 4
@@ -220,11 +221,11 @@ def test_only_what_changed_is_written_and_it_all_comes_back() -> None:
     store = Store()
     store.predict(0)
     store.predict(0, key=2)
-    parts = [store.store.take_changed()]
+    parts = [all_changed(store.store)]
     assert len(parts[0]) == 2
-    assert len(store.store.take_changed()) == 0
+    assert len(all_changed(store.store)) == 0
     store.label(3, 5)
-    parts.append(store.store.take_changed())
+    parts.append(all_changed(store.store))
     assert len(parts[1]) == 1
     store.restart(parts)
     assert store.label(4, 6) == [(0, 5, 6)]
@@ -241,14 +242,14 @@ def test_the_changelog_gets_no_stray_memory() -> None:
 def test_a_part_can_be_forgotten_once_all_its_rows_are_past_use() -> None:
     store = Store()
     store.predict(3)
-    assert store.store.expiry_ms(store.store.take_changed()) == 13
+    assert store.store.expiry_ms(all_changed(store.store)) == 13
     store.label(12, 1)
-    assert store.store.expiry_ms(store.store.take_changed()) == 16  # the label may still be needed by a sibling
+    assert store.store.expiry_ms(all_changed(store.store)) == 16  # the label may still be needed by a sibling
     store.label(20, 1, key=2)
-    assert store.store.expiry_ms(store.store.take_changed()) == 24
+    assert store.store.expiry_ms(all_changed(store.store)) == 24
     store.predict(9, key=3)
     store.predict(2, key=4)
-    assert store.store.expiry_ms(store.store.take_changed()) == 19
+    assert store.store.expiry_ms(all_changed(store.store)) == 19
 
 
 def test_a_full_store_says_what_to_raise() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.join import NO_LABEL, JoinLimits, JoinStore
+from tests.changed_rows import all_changed
 from tests.cold_blocks import MemoryBlocks
 
 EXAMPLES = int(os.environ.get("DRIFTLINE_TEST_EXAMPLES", "200"))
@@ -125,10 +126,10 @@ class Run:
     def sweep(self, watermark: int) -> None:
         self.final = max(self.final, watermark)
         self.unmatched += len(self.store.sweep(self.final).model)
-        self.log.append(self.store.take_changed())
+        self.log.append(all_changed(self.store))
 
     def restart(self) -> None:
-        self.log.append(self.store.take_changed())
+        self.log.append(all_changed(self.store))
         self.store = self.make()
         self.store.restore(self.log)
         self.store.sweep(self.final)
@@ -192,7 +193,7 @@ def test_any_interleaving_gives_what_two_loops_give(
     assert {place: tuple(entry) for place, entry in run.result.items()} == expected
     assert run.duplicates == duplicates
     assert run.unmatched == len(unmatched)
-    assert len(run.store.take_changed()) == 0
+    assert len(all_changed(run.store)) == 0
 
 
 def test_batches_give_what_single_rows_give() -> None:

@@ -11,6 +11,7 @@ from pipeline.core.kernels.join_rows import (
     FREE,
     HORIZON_MS,
     LABEL,
+    LOOK_AHEAD,
     NO_LABEL,
     PREDICTION,
     USED,
@@ -24,12 +25,13 @@ from pipeline.core.kernels.join_rows import (
 
 
 @kernel
-def take_touched(hot: Any, rows: Any, stated: Any) -> Any:
-    """Copy the rows that have changed, and forget that they have.
+def take_touched(hot: Any, start: Any, stop: Any, rows: Any, stated: Any) -> Any:
+    """Copy some of the rows that have changed, and forget that they have; the list of them stays.
 
     Args:
-        hot: the store; its list of changed rows is emptied.
-        rows: ROW[n], out: the changed rows, without their places in chains.
+        hot: the store.
+        start, stop: which of the changed rows.
+        rows: ROW[n], out: these rows, without their places in chains.
         stated: STATED[n], out: their labels; ``label`` of a row says which.
 
     Returns:
@@ -37,14 +39,12 @@ def take_touched(hot: Any, rows: Any, stated: Any) -> Any:
     """
     count = 0
     labels = 0
-    touched = hot.touched
-    for i in range(1, 1 + touched[0]):
-        node = touched[i]
+    for i in range(1 + start, 1 + stop):
+        node = hot.touched[i]
         hot.rows[node]["dirty"] = 0
         if hot.rows[node]["kind"] != FREE:
             labels += copy_out(hot, node, rows, count, stated, labels)
             count += 1
-    touched[0] = 0
     return count, labels
 
 
@@ -82,6 +82,8 @@ def sweep(hot: Any, final_ms: Any, limits_ms: Any, model: Any, effective_ms: Any
     count = 0
     rows = hot.rows
     for i in range(hot.counts[USED]):
+        if i % LOOK_AHEAD == 0 and _look_ahead(hot, i, final_ms, limits_ms) < 0:
+            break  # never: see there
         row = rows[i]
         if row["kind"] == PREDICTION and row["timestamp_ms"] + limits_ms[HORIZON_MS] < final_ms:
             if row["label_kind"] == NO_LABEL:
@@ -97,6 +99,19 @@ def sweep(hot: Any, final_ms: Any, limits_ms: Any, model: Any, effective_ms: Any
                 count += 1
             free_row(hot, i)
     return count
+
+
+@kernel
+def _look_ahead(hot: Any, start: Any, final_ms: Any, limits_ms: Any) -> Any:
+    """As ``join_rows.look_ahead``, for the rows that are about to be freed and what moves into their slots."""
+    found = np.int64(0)
+    for i in range(start, min(hot.counts[USED], start + LOOK_AHEAD)):
+        row = hot.rows[i]
+        if row["kind"] != FREE and row["timestamp_ms"] + limits_ms[HORIZON_MS] < final_ms:
+            slot = find_slot(hot, row["key0"], row["key1"]) + 1
+            behind = hot.table[slot if slot < len(hot.table) else 0]
+            found |= slot if behind == EMPTY else np.int64(hot.rows[behind]["kind"])
+    return found
 
 
 @kernel
