@@ -29,6 +29,10 @@ create table if not exists head (
 """
 
 
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What a broken disk or a damaged file may raise; of damaged names of columns Python cannot make texts."""
+
+
 class CacheUnusableError(Exception):
     """The file cannot be used; the message says why."""
 
@@ -74,19 +78,19 @@ class CacheFile:
         """Why what the file held was thrown away, if it was."""
         try:
             self._database = self._open()
-        except sqlite3.DatabaseError as error:
+        except _FAULTS as error:
             if not _is_damage(error):
                 raise CacheUnusableError(f"{path}: {error}") from error
             self.rejected = f"damaged ({error})"
             self._remove()
             try:
                 self._database = self._open()
-            except sqlite3.DatabaseError as second:
+            except _FAULTS as second:
                 raise CacheUnusableError(f"{path}: {second}") from second
         self.head = Head(identity)
         try:
             self._read_head(identity)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self.close()
             raise CacheUnusableError(f"{path}: {error}") from error
 
@@ -110,7 +114,7 @@ class CacheFile:
                 count += 1
                 total += checksum
                 yield key, value
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise CacheUnusableError(f"damaged ({error})") from error
         if (count, total & _SUM_MASK) != (self.head.entries, self.head.sum):
             raise CacheUnusableError("damaged: entries are missing or old")
@@ -144,7 +148,7 @@ class CacheFile:
             self._write_head(head)
             execute("commit")
             self.head = head
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise CacheUnusableError(f"{self.path}: {error}") from error
 
     def clear(self) -> None:
@@ -160,14 +164,14 @@ class CacheFile:
             self._write_head(Head(self.head.identity))
             self._database.execute("commit")
             self.head = Head(self.head.identity)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise CacheUnusableError(f"{self.path}: {error}") from error
 
     def close(self) -> None:
         """Let go of the file; what was not written is not in it."""
         try:
             self._database.close()
-        except sqlite3.Error:
+        except _FAULTS:
             return  # a full disk: the last transaction is undone at the next opening
 
     def _open(self) -> sqlite3.Connection:
@@ -180,13 +184,13 @@ class CacheFile:
             database.execute("pragma synchronous = normal")  # whole after a power cut, perhaps a little older
             database.execute("pragma journal_size_limit = 67108864")
             database.executescript(f"begin exclusive; {_TABLES} commit;")
-        except sqlite3.Error:
+        except _FAULTS:
             database.close()
             raise
         return database
 
     def _read_head(self, identity: str) -> None:
-        rows = self._database.execute("select * from head").fetchall()
+        rows = self._database.execute("select identity, position, written_ms, entries, sum, seal from head").fetchall()
         if not rows:
             self.clear()
             return
@@ -216,5 +220,7 @@ def _checksum(key: bytes, value: bytes) -> int:
     return zlib.crc32(value, zlib.crc32(key))
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def _is_damage(error: Exception) -> bool:
+    if not isinstance(error, sqlite3.Error):
+        return True
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

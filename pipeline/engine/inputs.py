@@ -24,6 +24,8 @@ class Inputs:
     def __init__(self, consumer: Any, prefix: str, positions: Mapping[Place, int]) -> None:
         self._consumer, self._prefix = consumer, prefix
         self.positions = dict(positions)
+        self.committed = dict(positions)
+        """The positions of the last transaction that is known to have ended well."""
         self.at_end: dict[int, frozenset[str]] = {partition: frozenset() for _, partition in positions}
         self.paused: set[Place] = set()
 
@@ -36,6 +38,13 @@ class Inputs:
     def offsets(self) -> list[TopicPartition]:
         """The positions, as a commit takes them."""
         return [TopicPartition(self._prefix + topic, p, at) for (topic, p), at in self.positions.items()]
+
+    def committed_ends(self) -> dict[int, frozenset[str]]:
+        """The topics of each partition that are read, and committed, to their end."""
+        return {
+            p: frozenset(topic for topic in topics if self.committed.get((topic, p)) == self.positions[topic, p])
+            for p, topics in self.at_end.items()
+        }
 
     def take(self, batch: RecordBatch) -> None:
         """Go on behind records that were processed."""

@@ -33,7 +33,7 @@ from pipeline.engine.status import RunnerStatus, StatusBoard, places
 from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
 from pipeline.engine.twins import TwinCheck
-from pipeline.engine.under_way import UnderWay
+from pipeline.engine.under_way import UnderWay, commit_thread
 from pipeline.processors.processor import PartitionTask, Processor
 
 # Where commits are slow they come further apart, so that most of the time is left for the work.
@@ -194,14 +194,12 @@ class ProcessorRunner:
             except RetriableError as error:
                 self._abort(error)
         self._board.enter("stopping")
-        try:
-            self._commit()
-            self._settle()
-            if self._cache:
-                self._cache.catch_up()
-        except RetriableError as error:
-            self._board.note(error, "stopping without this commit; its input will be read again")
-            self._abort_quietly()
+        until_s = self._patience_s()
+        if fault := self._commit_in_time(until_s):
+            self._board.note(fault, "stopping without this commit; its input will be read again")
+            self._abort_quietly(until_s)
+        elif self._cache:
+            self._cache.catch_up()
         self._forget()  # closing the consumer revokes: nothing may be committed then
 
     # ---- the group (librdkafka calls back from within consume, in this thread) -----------------------------------
@@ -219,16 +217,7 @@ class ProcessorRunner:
 
     def _on_revoke(self, consumer: Any, _revoked: list[TopicPartition]) -> None:
         until_s = self._patience_s()
-        fault: RetriableError | FencedError | None = None
-        try:
-            reach("in_revoke")
-            if self._settle(until_s):
-                self._commit()
-            if not self._settle(until_s):
-                fault = RetriableError(f"no commit within engine.revoke_timeout, {self._engine.revoke_timeout} ms")
-        except (RetriableError, FencedError) as error:
-            fault = error
-        if fault:
+        if fault := self._commit_in_time(until_s, "in_revoke"):
             self._board.note(fault, "giving the partitions up without this commit")
             self._abort_quietly(until_s)
         self._forget()
@@ -289,14 +278,23 @@ class ProcessorRunner:
             return
         if not records:
             due_s = soonest_s  # no work would have had the time that spacing saves
-        if self._under_way and self._under_way.background.done():
-            self._settle()
-        full = self._uncommitted >= self._engine.max_uncommitted_events
-        if not self._under_way and (full or self._outside.monotonic_s() >= due_s):
-            self._commit()
-            full = False
+        full = self._commit_when_due(due_s)
         if self._inputs:  # with too much uncommitted nothing is read, but the group is served
             self._inputs.apply_back_pressure(self._tasks, everything=full)
+
+    def _commit_when_due(self, due_s: float) -> bool:
+        """Commit, if it is time and none is under way; tells whether too much waits for the one that is."""
+        if self._under_way and self._under_way.background.done():
+            self._settle()
+            self._publish()
+        full = self._uncommitted >= self._engine.max_uncommitted_events
+        if not full and self._outside.monotonic_s() < due_s:
+            return False
+        if self._under_way:
+            self._publish()  # whoever watches must see that this one takes long
+            return full
+        self._commit()
+        return False
 
     def _process(self, inputs: Inputs, records: list[Any]) -> None:
         now = self._clock()
@@ -339,12 +337,25 @@ class ProcessorRunner:
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
         if outputs or changes or self._uncommitted:
             write = partial(self._transactions.commit, changes, outputs, self._inputs.offsets(), self._group)
-            background = self._outside.in_background(f"{self._processor.name} commits", write)
+            background = self._outside.in_background(commit_thread(self._processor.name), write)
             counts = {"outputs": len(outputs), "dead_letters": dead, "changelog_records": len(changes)}
-            self._under_way = UnderWay(background, now, counts)
+            self._under_way = UnderWay(background, now, dict(self._inputs.positions), counts)
             self._uncommitted = 0
             self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
+
+    def _commit_in_time(self, until_s: float, failpoint: str = "") -> RetriableError | FencedError | None:
+        """Commit what is open before the partitions are given up; tells what was in the way."""
+        try:
+            if failpoint:
+                reach(failpoint)
+            if self._settle(until_s):
+                self._commit()
+            if self._settle(until_s):
+                return None
+            return RetriableError(f"no commit within engine.revoke_timeout, {self._engine.revoke_timeout} ms")
+        except (RetriableError, FencedError) as error:
+            return error
 
     def _settle(self, until_s: float | None = None) -> bool:
         """Wait for the transaction that is under way, if there is one; raises what it raised, False when time is up."""
@@ -359,6 +370,8 @@ class ProcessorRunner:
             self._under_way = None
             raise
         self._under_way = None
+        if self._inputs:
+            self._inputs.committed = dict(ended.positions)
         if self._inputs and self._outside.monotonic_s() - self._last_commit_s > END_HOLDS_S:
             self._inputs.doubt_ends()  # Kafka may have been away: the rounds meanwhile have seen nothing
         self._failures = 0
@@ -370,7 +383,7 @@ class ProcessorRunner:
         inputs = self._inputs or Inputs(self._consumer, self._prefix, {})
         self._board.publish(
             partitions=tuple(sorted(self._tasks)),
-            **places(self._consumer, self._prefix, inputs.positions, inputs.at_end),
+            **places(self._consumer, self._prefix, inputs.committed, inputs.committed_ends()),
             paused=tuple(f"{topic}-{p}" for topic, p in sorted(inputs.paused)),
             tasks={p: dict(task.stats()) for p, task in self._tasks.items()},
         )

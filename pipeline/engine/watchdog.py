@@ -1,10 +1,12 @@
 """The watchdog: tells a processor that is stuck from one that waits for good reason, and what it was doing."""
 
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 
 from pipeline.engine.status import RunnerStatus
+from pipeline.engine.under_way import commit_thread
 
 SILENT_S = 5.0
 """A runner's thread gives a sign of life ten times a second, unless a batch or a commit takes its time."""
@@ -108,8 +110,7 @@ def diagnosis(status: RunnerStatus, watchdog: Watchdog, thread_id: int | None) -
         Several lines.
     """
     ends = {place: at + status.lag[place] for place, at in status.positions.items() if place in status.lag}
-    frame = sys._current_frames().get(thread_id or 0)  # noqa: SLF001 - Python's documented way to another thread's stack
-    stack = "".join(traceback.format_stack(frame)) if frame else "  its thread has ended\n"
+    committing = [thread.ident for thread in threading.enumerate() if thread.name == commit_thread(status.processor)]
     rows = {partition: dict(figures) for partition, figures in status.tasks.items()}
     return (
         f"{status.processor} has committed nothing for {watchdog.stuck_s:.0f} s although a broker answers, and its lag"
@@ -120,5 +121,11 @@ def diagnosis(status: RunnerStatus, watchdog: Watchdog, thread_id: int | None) -
         f"  ends: {ends}\n"
         f"  paused: {list(status.paused)}\n"
         f"  state by partition: {rows}\n"
-        f"  its thread:\n{stack}"
+        f"  its thread:\n{_stack(thread_id)}"
+        + "".join(f"  the thread that commits:\n{_stack(ident)}" for ident in committing)
     ).rstrip()
+
+
+def _stack(thread_id: int | None) -> str:
+    frame = sys._current_frames().get(thread_id or 0)  # noqa: SLF001 - Python's documented way to another thread's stack
+    return "".join(traceback.format_stack(frame)) if frame else "  it has ended\n"
