@@ -45,8 +45,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Most tests wait for processes and brokers: two at a time take half as long.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 demo: $(VENV)/.demo
 	$(BIN)/driftline demo $(if $(DURATION),--duration $(DURATION))
