@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 
 DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
 
+ONE_REQUEST_AT_A_TIME: Mapping[str, Any] = {"max.in.flight.requests.per.connection": 1}
+"""What a producer needs for an acknowledgement to mean that the record is there.
+
+With several requests on their way, a first one that is refused (by a broker that does not lead the partition yet) and a
+second one that is taken make librdkafka conclude that the first was written as well, and acknowledge it; the same in a
+transaction, which then commits without the record. Brokers take a producer's first record with any sequence number
+(confluentinc/confluent-kafka-go issue 921).
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:

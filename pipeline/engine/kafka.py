@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.config import Config
 from pipeline.core.errors import DriftlineError, FencedError, RetriableError, StartupError
+from pipeline.kafka_clients import ONE_REQUEST_AT_A_TIME
 
 log = logging.getLogger("driftline.engine")
 """The engine's log; librdkafka's own lines go there too."""
@@ -168,6 +169,7 @@ def producer_properties(config: Config, processor: str) -> dict[str, Any]:
         "transactional.id": f"{config.kafka.topic_prefix}{config.worker.name}-{processor}",
         "transaction.timeout.ms": config.engine.transaction_timeout,
         "partitioner": "murmur2_random",  # keys land where a Java client puts them
+        **ONE_REQUEST_AT_A_TIME,
         "delivery.report.only.error": True,
         "logger": log,
     }

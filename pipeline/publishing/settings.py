@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Producer
 
 from pipeline.core.codec import MAX_BATCH_ROWS
 from pipeline.core.errors import ConfigError, ConfigFault
-from pipeline.kafka_clients import property_fault, reserved_faults
+from pipeline.kafka_clients import ONE_REQUEST_AT_A_TIME, property_fault, reserved_faults
 
 OnOverflow: TypeAlias = Literal["drop_newest", "block"]
 
@@ -20,6 +20,8 @@ RESERVED = frozenset(
         "dr_cb",
         "enable.idempotence",
         "error_cb",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
         "on_delivery",
         "partitioner",
         "request.required.acks",
@@ -41,7 +43,12 @@ _DEFAULTS: Mapping[str, Any] = {
     # The publisher reports errors itself, once; librdkafka would write each attempt to stderr.
     "log_level": 2,
 }
-_FIXED: Mapping[str, Any] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
+_FIXED: Mapping[str, Any] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "partitioner": "murmur2_random",
+    **ONE_REQUEST_AT_A_TIME,
+}
 
 _RECORD_OVERHEAD_BYTES = 1_024  # key, headers and framing beside the value
 

@@ -26,7 +26,7 @@ def main() -> None:
     def follow(topic: str) -> None:
         @app.reaction(topic)
         async def write_down(event: Json) -> None:
-            os.write(seen, f"{topic} {event['partition']} {event['number']}\n".encode())
+            os.write(seen, f"\n{topic} {event['partition']} {event['number']} .".encode())
             await asyncio.sleep(float(pause_s))
 
     for topic in TOPICS:

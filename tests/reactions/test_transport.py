@@ -65,10 +65,12 @@ def follower(broker: LocalBroker, prefix: str, seen: Path, pause_s: float) -> It
 
 
 def read_seen(path: Path) -> Seen:
+    """What the follower has written down whole: a line may be in the writing, or be cut off by a kill."""
     seen: Seen = defaultdict(list)
     for line in path.read_text().splitlines() if path.exists() else ():
-        topic, partition, number = line.split()
-        seen[topic, int(partition)].append(int(number))
+        match line.split():
+            case [topic, partition, number, "."]:
+                seen[topic, int(partition)].append(int(number))
     return seen
 
 
