@@ -18,9 +18,10 @@ from confluent_kafka import TopicPartition
 
 from pipeline.config import Config
 from pipeline.core.dead_letters import DeadLetterGuard
-from pipeline.core.errors import FencedError, RetriableError, StartupError
+from pipeline.core.errors import FencedError, RetriableError
 from pipeline.core.events import Flush
 from pipeline.engine.batches import BatchSize, record_batches, split_events
+from pipeline.engine.commits import Commit, Commits
 from pipeline.engine.failpoints import reach
 from pipeline.engine.inputs import Inputs
 from pipeline.engine.kafka import admin_properties, consumer_properties, log, reaction
@@ -33,7 +34,6 @@ from pipeline.engine.status import RunnerStatus, StatusBoard, places
 from pipeline.engine.tables import TableReader
 from pipeline.engine.transaction import Transactions
 from pipeline.engine.twins import TwinCheck
-from pipeline.engine.under_way import UnderWay, commit_thread
 from pipeline.processors.processor import PartitionTask, Processor
 
 # Where commits are slow they come further apart, so that most of the time is left for the work.
@@ -75,7 +75,7 @@ class ProcessorRunner:
         self._guard = DeadLetterGuard(self._engine.dead_letter_limit, self._engine.dead_letter_span)
         self._twins = TwinCheck(config.worker.name)
         self._failures = 0  # transactions aborted in a row
-        self._under_way: UnderWay | None = None
+        self._published_s = 0.0
         self._tables: TableReader | None = None
         self._cache: StateCache | None = None  # of the changelogs of the tasks
         self._forget()
@@ -89,7 +89,7 @@ class ProcessorRunner:
         self._assigned: list[tuple[str, int]] = []  # input topic (its name in the contract) and partition
         self._inputs: Inputs | None = None  # there once tasks and positions stand for what is assigned
         self._uncommitted = 0  # records processed since the last commit
-        self._last_commit_s = self._last_round_s = self._outside.monotonic_s()
+        self._last_commit_s = self._last_round_s = self._last_sign_s = self._outside.monotonic_s()
         self._commit_took_s = 0.0  # of the time for work
 
     def run(self) -> None:
@@ -133,8 +133,8 @@ class ProcessorRunner:
         return self._board.now
 
     def silent_s(self) -> float:
-        """How long ago the runner's thread gave a sign of life, from any thread."""
-        return self._outside.monotonic_s() - self._last_round_s
+        """How long its thread, or the transaction under way, has given no sign of life; from any thread."""
+        return self._outside.monotonic_s() - self._last_sign_s
 
     def _wait(self, seconds: float) -> bool:
         """Sleep; true when the runner is asked to stop meanwhile."""
@@ -160,9 +160,11 @@ class ProcessorRunner:
     def _membership(self) -> None:
         """One life of the two clients: join the group, work, and close them however it ends."""
         self._forget()
-        self._transactions = Transactions(self._config, self._processor.name, self._wait, self._outside)
-        self._transactions.start()  # before joining: whatever a predecessor of this name left open is settled now
-        properties = consumer_properties(self._config, self._processor.name)
+        name = self._processor.name
+        transactions = Transactions(self._config, name, self._wait, self._outside)
+        self._commits = Commits(name, transactions, self._outside, self._committed)
+        transactions.start()  # before joining: whatever a predecessor of this name left open is settled now
+        properties = consumer_properties(self._config, name)
         consumer = self._consumer = self._outside.consumer(properties)
         try:
             consumer.subscribe(
@@ -174,17 +176,17 @@ class ProcessorRunner:
             self._work()
             member_id = consumer.memberid()
         except BaseException:
-            self._abort_quietly()
+            self._commits.abort_quietly(self._patience_s())
             self._forget()
             raise
         finally:
             consumer.close()
-            self._transactions.close()
-        leave_quietly(self._outside, self._config, self._processor.name, member_id)
+            transactions.close()
+        leave_quietly(self._outside, self._config, name, member_id)
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            if self._transactions.is_given_up:
+            if self._commits.is_given_up:
                 raise RetriableError("the transactional producer was given up")
             try:
                 if self._assigned and not self._inputs:
@@ -197,7 +199,7 @@ class ProcessorRunner:
         until_s = self._patience_s()
         if fault := self._commit_in_time(until_s):
             self._board.note(fault, "stopping without this commit; its input will be read again")
-            self._abort_quietly(until_s)
+            self._commits.abort_quietly(until_s)
         elif self._cache:
             self._cache.catch_up()
         self._forget()  # closing the consumer revokes: nothing may be committed then
@@ -219,14 +221,14 @@ class ProcessorRunner:
         until_s = self._patience_s()
         if fault := self._commit_in_time(until_s, "in_revoke"):
             self._board.note(fault, "giving the partitions up without this commit")
-            self._abort_quietly(until_s)
+            self._commits.abort_quietly(until_s)
         self._forget()
         consumer.unassign()
 
     def _on_lost(self, consumer: Any, _lost: list[TopicPartition]) -> None:
         log.warning("%s: the group took the partitions away; dropping their state", self._processor.name)
         reach("in_lost")
-        self._abort_quietly()
+        self._commits.abort_quietly(self._patience_s())
         self._forget()
         consumer.unassign()
 
@@ -237,7 +239,7 @@ class ProcessorRunner:
 
         def keep_going(progress: RestoreProgress) -> bool:
             self._board.update(restore=progress)
-            self._last_round_s = self._outside.monotonic_s()
+            self._last_round_s = self._last_sign_s = self._outside.monotonic_s()
             self._handle_events(split_events(self._consumer.consume(1, 0.0))[1])
             return self._assigned is assigned and not self._stop.is_set()
 
@@ -260,11 +262,12 @@ class ProcessorRunner:
         soonest_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
         due_s = max(soonest_s, self._last_commit_s + slow_s)
         wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
-        if self._under_way:
+        if self._commits.is_under_way:
             wait_s = max(wait_s, UNDER_WAY_POLL_S)
         if self._inputs and not self._is_awake():
             self._inputs.doubt_ends()
         self._last_round_s = self._outside.monotonic_s()
+        self._last_sign_s = self._commits.since_s or self._last_round_s
         records, events = split_events(self._consumer.consume(self._batch_size.records, wait_s))
         reach("after_consume")
         if self._inputs:
@@ -284,14 +287,15 @@ class ProcessorRunner:
 
     def _commit_when_due(self, due_s: float) -> bool:
         """Commit, if it is time and none is under way; tells whether too much waits for the one that is."""
-        if self._under_way and self._under_way.background.done():
-            self._settle()
+        if self._commits.has_ended:
+            self._commits.settle()
             self._publish()
         full = self._uncommitted >= self._engine.max_uncommitted_events
         if not full and self._outside.monotonic_s() < due_s:
             return False
-        if self._under_way:
-            self._publish()  # whoever watches must see that this one takes long
+        if self._commits.is_under_way:
+            if self._outside.monotonic_s() - self._published_s > POLL_S:
+                self._publish()  # whoever watches must see that this one takes long
             return full
         self._commit()
         return False
@@ -324,7 +328,7 @@ class ProcessorRunner:
 
     def _commit(self) -> None:
         """Have what the tasks hand over and the offsets written in one transaction, if there is anything to write."""
-        self._settle()
+        self._commits.settle()
         self._last_commit_s = self._outside.monotonic_s()
         if not self._inputs:
             return
@@ -336,10 +340,11 @@ class ProcessorRunner:
         self._guard.take(now, sum(flush.rows for flush in flushes.values()), dead)
         changes = [(self._changelog, p, key, value) for p, flush in flushes.items() for key, value in flush.changelog]
         if outputs or changes or self._uncommitted:
-            write = partial(self._transactions.commit, changes, outputs, self._inputs.offsets(), self._group)
-            background = self._outside.in_background(commit_thread(self._processor.name), write)
             counts = {"outputs": len(outputs), "dead_letters": dead, "changelog_records": len(changes)}
-            self._under_way = UnderWay(background, now, dict(self._inputs.positions), counts)
+            inputs = self._inputs
+            self._commits.begin(
+                Commit(changes, outputs, inputs.offsets(), now, dict(inputs.positions), counts), self._group
+            )
             self._uncommitted = 0
             self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
         self._publish()
@@ -349,37 +354,25 @@ class ProcessorRunner:
         try:
             if failpoint:
                 reach(failpoint)
-            if self._settle(until_s):
+            if self._commits.settle(until_s):
                 self._commit()
-            if self._settle(until_s):
+            if self._commits.settle(until_s):
                 return None
             return RetriableError(f"no commit within engine.revoke_timeout, {self._engine.revoke_timeout} ms")
         except (RetriableError, FencedError) as error:
             return error
 
-    def _settle(self, until_s: float | None = None) -> bool:
-        """Wait for the transaction that is under way, if there is one; raises what it raised, False when time is up."""
-        ended = self._under_way
-        if not ended:
-            return True
-        limit_s = None if until_s is None else max(0.0, until_s - self._outside.monotonic_s())
-        try:
-            if not ended.background.wait(limit_s):
-                return False
-        except BaseException:
-            self._under_way = None
-            raise
-        self._under_way = None
+    def _committed(self, commit: Commit) -> None:
         if self._inputs:
-            self._inputs.committed = dict(ended.positions)
+            self._inputs.committed = dict(commit.positions)
         if self._inputs and self._outside.monotonic_s() - self._last_commit_s > END_HOLDS_S:
             self._inputs.doubt_ends()  # Kafka may have been away: the rounds meanwhile have seen nothing
         self._failures = 0
-        self._board.count(commits=1, **ended.counts)
-        self._board.update(last_commit_ms=ended.at_ms)
-        return True
+        self._board.count(commits=1, **commit.counts)
+        self._board.update(last_commit_ms=commit.at_ms)
 
     def _publish(self) -> None:
+        self._published_s = self._outside.monotonic_s()
         inputs = self._inputs or Inputs(self._consumer, self._prefix, {})
         self._board.publish(
             partitions=tuple(sorted(self._tasks)),
@@ -397,9 +390,8 @@ class ProcessorRunner:
             self._failures = 0
             raise error
         self._board.note(error, "aborting; state will be restored")
-        self._settle_quietly()
         reach("before_abort")
-        self._transactions.abort()
+        self._commits.abort()
         self._board.count(aborts=1)
         assigned = self._assigned
         self._forget()
@@ -410,20 +402,3 @@ class ProcessorRunner:
     def _patience_s(self) -> float:
         """Until when others of the group may be kept waiting for what this worker still has to write."""
         return self._outside.monotonic_s() + self._engine.revoke_timeout / 1_000
-
-    def _settle_quietly(self, until_s: float | None = None) -> None:
-        """Wait for what is under way where its failure changes nothing: the state is dropped and read again anyway."""
-        try:
-            if not self._settle(until_s):
-                self._under_way = None
-                self._transactions.give_up()
-        except (RetriableError, FencedError, StartupError) as error:
-            log.info("%s: %s", self._processor.name, error)
-
-    def _abort_quietly(self, until_s: float | None = None) -> None:
-        """Abort where nothing more can be done about a failure: the transaction's timeout or a successor ends it."""
-        self._settle_quietly(until_s or self._patience_s())
-        try:
-            self._transactions.abort()
-        except (RetriableError, FencedError, StartupError) as error:
-            log.info("%s: %s", self._processor.name, error)

@@ -5,11 +5,11 @@ import threading
 import traceback
 from dataclasses import dataclass
 
+from pipeline.engine.commits import commit_thread
 from pipeline.engine.status import RunnerStatus
-from pipeline.engine.under_way import commit_thread
 
 SILENT_S = 5.0
-"""A runner's thread gives a sign of life ten times a second, unless a batch or a commit takes its time."""
+"""A runner gives a sign of life ten times a second, unless a batch or a transaction takes its time."""
 
 FIRST_COMMIT_S = 600.0
 """Before its first commit a processor has at least this long: the first start on a machine compiles the kernels."""
@@ -26,7 +26,7 @@ class Sight:
         is_working: it has its partitions and its state; neither starting nor restoring nor stopping.
         commits: transactions committed so far.
         lag: records between what is processed and the ends, in all its partitions; None while an end is not known.
-        silent_s: since its thread gave the last sign of life.
+        silent_s: since it gave the last sign of life.
     """
 
     is_working: bool
@@ -40,7 +40,7 @@ class Sight:
 
         Args:
             status: the processor's latest snapshot.
-            silent_s: since its thread gave the last sign of life.
+            silent_s: since it gave the last sign of life.
         """
         is_known = status.positions.keys() <= status.lag.keys() and bool(status.lag)
         lag = sum(status.lag.values()) if is_known else None
@@ -84,7 +84,7 @@ class Watchdog:
             broker_answers: whether a broker answered lately.
 
         Returns:
-            Whether the processor is stuck: its lag has grown, or its thread is silent, and for the whole limit it has
+            Whether the processor is stuck: its lag has grown, or it is silent, and for the whole limit it has
             committed nothing.
         """
         step_s = now_s - self._looked_s if self._looked_s is not None else 0.0

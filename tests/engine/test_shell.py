@@ -130,6 +130,19 @@ def test_after_standing_still_the_ends_are_seen_anew(bench: Bench, eventually: E
         eventually(lambda: flushes[-1][1] == set(INPUTS))
 
 
+def test_a_transaction_that_hangs_is_no_sign_of_life(bench: Bench, eventually: Eventually, armed: Arm) -> None:
+    bench.create()
+    with running(config_for(bench.servers, bench.prefix)) as run:
+        bench.send(10)
+        eventually(bench.complete)
+        armed("before_produce=sleep:3@1")
+        bench.send(10)  # all that ever comes: its lag does not grow
+        eventually(lambda: run.runner.silent_s() > 2)
+        eventually(bench.complete)
+        eventually(lambda: run.runner.silent_s() < 1)
+    bench.check()
+
+
 def test_tables_are_read_whole_before_and_beside_the_inputs(bench: Bench, eventually: Eventually) -> None:
     bench.create(settings=3)
 
