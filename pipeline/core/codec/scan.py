@@ -22,6 +22,7 @@ from pipeline.core.kernels.scan_events import Fields, scan_events
 _NAME_BYTES = 16
 _FIRST_FEATURES, _FIRST_TEXTS = 16, 256
 _MAX_FEATURES, _MAX_TEXTS = 1_024, 1 << 18
+_MAX_FEATURE_CELLS = 1 << 25  # 256 MB, for a batch of some 2 MB
 
 
 class Kind(IntEnum):
@@ -220,7 +221,7 @@ def _grow(data: UInt8s, cells: Cells, texts: Texts, rows: slice) -> tuple[Cells,
         room *= 2
     if texts.counts[cells_kernel.SPACE_FEATURES] > features:
         features *= 2
-    if features > _MAX_FEATURES or room > _MAX_TEXTS:
+    if features > _MAX_FEATURES or features * len(cells.times) > _MAX_FEATURE_CELLS or room > _MAX_TEXTS:
         return None
     larger = _make_texts(features, room)
     grown(data, texts, larger)

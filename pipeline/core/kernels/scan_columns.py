@@ -10,6 +10,7 @@ from pipeline.core.kernels.scan_cells import CODE, FEATURE, ID, NUMBERS, REAL, S
 from pipeline.core.kernels.scan_events import CLOSE_OBJECT, NO_COLUMN, OPEN_OBJECT, find_field, map_column, scan_map
 
 _OPEN, _CLOSE = ord("["), ord("]")
+_ROW_BYTES = 4  # a row has an id of its own: a character, its quotes and a comma
 
 
 @kernel
@@ -20,7 +21,8 @@ def count_rows(buffer: Any, starts: Any, most: Any, rows: Any) -> None:
         buffer: uint8[b], the records, a zero byte behind each.
         starts: int64[n + 1], where each record begins.
         most: rows at most.
-        rows: int64[n], out: 0 where the number does not stand first, or is none.
+        rows: int64[n], out: 0 where the number does not stand first, is none, or is more than the record can hold:
+            columns are made for so many rows before the rest is read.
     """
     for record in range(len(rows)):
         rows[record] = 0
@@ -32,7 +34,8 @@ def count_rows(buffer: Any, starts: Any, most: Any, rows: Any) -> None:
         if end != start + 1 or buffer[start] != ord("n"):
             continue
         end, _, whole, count = read_number(buffer, at)
-        if end >= 0 and whole and 1 <= count <= most and buffer[skip_blanks(buffer, end)] == COMMA:
+        fits = 1 <= count <= most and count * _ROW_BYTES <= starts[record + 1] - starts[record]
+        if end >= 0 and whole and fits and buffer[skip_blanks(buffer, end)] == COMMA:
             rows[record] = count
 
 

@@ -112,6 +112,23 @@ def test_columnar_records_need_their_number_of_rows_first() -> None:
     assert (rows, offset.tolist(), row.tolist()) == (slice(3, 5), [7, 7], [0, 1])
 
 
+def test_a_number_of_rows_that_a_record_cannot_hold_makes_no_columns() -> None:
+    lie = orjson.dumps({"n": 10_000, **EVENT, "prediction_id": ["a"]})
+    found = scan(*[lie] * 1_000, columnar=True)
+    assert not found.good.any()
+    assert len(found.cells.times) == 0
+    ids = [f"{i % 10}" for i in range(100)]
+    assert scan({"n": 100, **EVENT, "prediction_id": ids}, columnar=True).good.all()
+
+
+def test_many_rows_with_many_features_of_one_value_are_left() -> None:
+    columns = {"n": 10_000, **EVENT, "prediction_id": ["a"] * 10_000}
+    one, many = ({f"f{i}": 1 for i in range(names)} for names in (1, 500))
+    found = scan(*[columns | {"features": one}] * 10, columns | {"features": many}, columnar=True)
+    assert found.good.tolist() == [True] * 10 + [False]
+    assert found.cells.features.nbytes < 400_000_000
+
+
 def test_a_columnar_record_may_hold_maps_row_by_row() -> None:
     columns = {
         "n": 3,
