@@ -125,8 +125,8 @@ class _LabelSink:
         if not events:
             return []
         kind, value = self._coded([event.label for event in events])
-        self._append(
-            ids=[event.prediction_id for event in events],
+        self._keys.add([event.prediction_id for event in events])
+        self._extend(
             offset=np.array(offsets, np.int64),
             row=np.array(rows, np.int32),
             timestamp_ms=np.array([event.timestamp_ms for event in events], np.int64),
@@ -152,8 +152,8 @@ class _LabelSink:
             return False
         kind, values = coded
         one_model, one_time = columns.model, columns.timestamp_ms
-        self._append(
-            ids=columns.prediction_id,
+        self._keys.add(columns.prediction_id)
+        self._extend(
             offset=np.full(n, offset, np.int64),
             row=np.arange(n, dtype=np.int32),
             timestamp_ms=np.array(one_time, np.int64) if isinstance(one_time, list) else np.full(n, one_time, np.int64),
@@ -180,20 +180,6 @@ class _LabelSink:
             models=models,
             classes=self._classes.names,
         )
-
-    def _append(
-        self,
-        *,
-        ids: list[str],
-        offset: Int64s,
-        row: Int32s,
-        timestamp_ms: Int64s,
-        model: Int64s,
-        kind: UInt8s,
-        value: Int64s,
-    ) -> None:
-        self._keys.add(ids)
-        self._extend(offset=offset, row=row, timestamp_ms=timestamp_ms, model=model, kind=kind, value=value)
 
     def _extend(
         self, *, offset: Int64s, row: Int32s, timestamp_ms: Int64s, model: Int64s, kind: UInt8s, value: Int64s

@@ -125,7 +125,6 @@ class _PredictionSink:
         is_class = np.array([TASKS[key[2]].is_classes for key in keys])[where]
         value = mixed_values(scan, rows, is_class, self._classes)
         self._add_scanned_features(scan, rows, group, _distinct(group))
-        self._size += len(row)
         self._keys.add_spans(scan.buffer, scan.cells.ids[rows])
         self._extend(
             offset=offset,
@@ -172,8 +171,8 @@ class _PredictionSink:
         features = [event.features for event in events]
         if any(features):
             self._add_features(group, used, features)
-        self._append(
-            ids=[event.prediction_id for event in events],
+        self._keys.add([event.prediction_id for event in events])
+        self._extend(
             offset=np.array(offsets, np.int64),
             row=np.array(rows, np.int32),
             timestamp_ms=np.array([event.timestamp_ms for event in events], np.int64),
@@ -208,8 +207,8 @@ class _PredictionSink:
             group = self._groups.encode([(model, version, columns.task, kind) for model, version in versions])
         if columns.features:
             self._add_feature_columns(group, {name: per_row(one, n) for name, one in columns.features.items()})
-        self._append(
-            ids=columns.prediction_id,
+        self._keys.add(columns.prediction_id)
+        self._extend(
             offset=np.full(n, offset, np.int64),
             row=np.arange(n, dtype=np.int32),
             timestamp_ms=np.array(per_row(columns.timestamp_ms, n), np.int64),
@@ -244,32 +243,6 @@ class _PredictionSink:
             features=self._features.tables(),
         )
 
-    def _append(
-        self,
-        *,
-        ids: list[str],
-        offset: Int64s,
-        row: Int32s,
-        timestamp_ms: Int64s,
-        group: Int64s,
-        value: Int64s,
-        score: Float64s,
-        latency_ms: Float64s,
-        segment_set: Int64s,
-    ) -> None:
-        self._size += len(ids)
-        self._keys.add(ids)
-        self._extend(
-            offset=offset,
-            row=row,
-            timestamp_ms=timestamp_ms,
-            group=group,
-            value=value,
-            score=score,
-            latency_ms=latency_ms,
-            segment_set=segment_set,
-        )
-
     def _extend(
         self,
         *,
@@ -282,6 +255,7 @@ class _PredictionSink:
         latency_ms: Float64s,
         segment_set: Int64s,
     ) -> None:
+        self._size += len(offset)
         self._offset.append(offset)
         self._row.append(row)
         self._timestamp_ms.append(timestamp_ms)

@@ -134,32 +134,18 @@ def read_number(buffer: Any, at: Any) -> Any:
     if negative:
         at += 1
     first = at
-    mantissa = _U_0
-    digit = np.uint64(buffer[at]) - _ZERO
-    while digit <= _U_9:
-        if mantissa >= _MANY:
-            return BAD, _U_0, False, np.int64(0)
-        mantissa = mantissa * _U_10 + digit
-        at += 1
-        digit = np.uint64(buffer[at]) - _ZERO
+    at, mantissa = _read_digits(buffer, at, _U_0)
     whole = at - first
-    if whole == 0 or (whole > 1 and buffer[first] == ord("0")):
+    if whole <= 0 or (whole > 1 and buffer[first] == ord("0")):
         return BAD, _U_0, False, np.int64(0)
     power = 0
     plain = True
     if buffer[at] == ord("."):
         plain = False
-        at += 1
-        point = at
-        digit = np.uint64(buffer[at]) - _ZERO
-        while digit <= _U_9:
-            if mantissa >= _MANY:
-                return BAD, _U_0, False, np.int64(0)
-            mantissa = mantissa * _U_10 + digit
-            at += 1
-            digit = np.uint64(buffer[at]) - _ZERO
+        point = at + 1
+        at, mantissa = _read_digits(buffer, point, mantissa)
         power = point - at
-        if power == 0:
+        if power >= 0:
             return BAD, _U_0, False, np.int64(0)
     if buffer[at] == ord("e") or buffer[at] == ord("E"):
         plain = False
@@ -173,6 +159,19 @@ def read_number(buffer: Any, at: Any) -> Any:
     if negative:
         return at, bits | _SIGN, plain and whole <= MAX_DIGITS, -np.int64(mantissa)
     return at, bits, plain and whole <= MAX_DIGITS, np.int64(mantissa)
+
+
+@kernel
+def _read_digits(buffer: Any, at: Any, value: Any) -> Any:
+    """Read digits behind those of a value; gives where they end and the value, or ``BAD`` when they are too many."""
+    digit = np.uint64(buffer[at]) - _ZERO
+    while digit <= _U_9:
+        if value >= _MANY:
+            return BAD, value
+        value = value * _U_10 + digit
+        at += 1
+        digit = np.uint64(buffer[at]) - _ZERO
+    return at, value
 
 
 @kernel
