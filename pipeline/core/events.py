@@ -134,6 +134,43 @@ class FeatureTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Ragged:
+    """k lists of members: the labels of sets, or the items of rankings with their gains.
+
+    Attributes:
+        starts: int64[k + 1], list i has the members from ``starts[i]`` to ``starts[i + 1]``.
+        codes: int64[m]: of a set, rising class codes; of a ranking, 64-bit hashes of the items' names, best first; of
+            gains, such hashes rising.
+        weights: float64[m], an item's gain; 1 where members have none.
+    """
+
+    starts: Int64s
+    codes: Int64s
+    weights: Float64s
+
+    def __len__(self) -> int:
+        """The number of lists."""
+        return len(self.starts) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The lists of those rows of a batch that have one.
+
+    Attributes:
+        row: int64[k], their rows, rising.
+        lists: their lists; of sets with indexes into the batch's ``classes``, in any order but none twice.
+    """
+
+    row: Int64s
+    lists: Ragged
+
+
+NO_LISTS = Ragged(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
+NO_MEMBERS = Members(np.zeros(0, np.int64), NO_LISTS)
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """n decoded predictions of one partition, in log order.
 
@@ -152,6 +189,7 @@ class Predictions:
         classes: the distinct class names, see ``codec.class_name``.
         segment_sets: the distinct sets of segments, each a sorted tuple of ``name=value``; often just ``((),)``.
         features: one table a group that carries features.
+        members: what ``value`` is the hash of.
     """
 
     offset: Int64s
@@ -167,6 +205,7 @@ class Predictions:
     classes: Sequence[str]
     segment_sets: Sequence[tuple[str, ...]]
     features: Sequence[FeatureTable] = ()
+    members: Members = NO_MEMBERS
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -185,9 +224,10 @@ class Labels:
         model: int32[n], index into ``models``.
         kind: uint8[n], a ``LabelKind``. Booleans and integers up to 2^53 are numbers; larger integers are texts.
         value: int64[n]: NUMBER the bit pattern of the float64; TEXT an index into ``classes``; SET and GAINS a 64-bit
-            hash of the canonical form, the same that a prediction of these members has.
+            hash of the canonical form, of a set the same that a prediction of these labels has.
         models: the distinct models.
         classes: the distinct texts.
+        members: what the values of sets and gains are the hashes of.
     """
 
     offset: Int64s
@@ -199,6 +239,7 @@ class Labels:
     value: Int64s
     models: Sequence[str]
     classes: Sequence[str]
+    members: Members = NO_MEMBERS
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -270,12 +311,20 @@ class LabelChanges:
         label: int64[n], in the same coding as ``predicted``.
         sign: int64[n], +1 or -1.
         classes: the class names.
+        guessed: n lists, the members of sets and rankings that were predicted; no list at all where none of the
+            contributions is of such a task.
+        stated: n lists, the members of their labels; likewise.
+        delay_ms: int64[n], the label's own time less the prediction's, below 0 for a label that came first; empty where
+            no delays are counted.
     """
 
     predicted: Int64s
     label: Int64s
     sign: Int64s
     classes: Sequence[str]
+    guessed: Ragged = NO_LISTS
+    stated: Ragged = NO_LISTS
+    delay_ms: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         """The number of contributions."""

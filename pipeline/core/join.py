@@ -69,6 +69,7 @@ class Joined:
         labels: int32[n], how many labels more could join the prediction.
         old_kind, new_kind: uint8[n], the label's kind before and after; ``NO_LABEL`` (255) where there was none.
         old_value, new_value: int64[n], the label's value before and after.
+        old_label_ms, new_label_ms: int64[n], the label's own time before and after; 0 where there was none.
         sequence: int64[n], the place in the log of the label that the prediction has now.
     """
 
@@ -81,6 +82,8 @@ class Joined:
     new_kind: UInt8s
     old_value: Int64s
     new_value: Int64s
+    old_label_ms: Int64s
+    new_label_ms: Int64s
     sequence: Int64s
 
     def __len__(self) -> int:

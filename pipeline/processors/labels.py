@@ -54,13 +54,14 @@ def contributions(
     sign[len(joined) :] = -1
     kind = np.concatenate([joined.new_kind, joined.old_kind[old]])
     value = np.concatenate([joined.new_value, joined.old_value[old]])
+    delay_ms = np.concatenate([joined.new_label_ms, joined.old_label_ms[old]]) - joined.timestamp_ms[source]
     task = np.array([group.task for group in groups], np.int64)[joined.group[source]]
     label, usable = _resolve(task, kind, value, joined.group[source], class_of_numbers)
     more = np.zeros(len(source), np.int64)
     more[: len(joined)] = joined.labels
     return Contributions(
         source,
-        LabelChanges(joined.predicted[source], label, sign, classes),
+        LabelChanges(joined.predicted[source], label, sign, classes, delay_ms=delay_ms),
         usable,
         {"labels": more, "labelled": sign * usable, "mismatched": sign * ~usable},
         joined.sequence[source],

@@ -23,7 +23,7 @@ def joined(*rows: tuple[Task, tuple[int, int] | None, tuple[int, int], int]) -> 
     count = len(rows)
     old = [row[1] or (NO_LABEL, 0) for row in rows]
     return Joined(
-        timestamp_ms=np.zeros(count, np.int64),
+        timestamp_ms=np.full(count, 300),
         group=np.array([row[0].value for row in rows], np.int32),
         segment_set=np.zeros(count, np.int32),
         predicted=np.arange(count) + 40,
@@ -32,6 +32,8 @@ def joined(*rows: tuple[Task, tuple[int, int] | None, tuple[int, int], int]) -> 
         new_kind=np.array([row[2][0] for row in rows], np.uint8),
         old_value=np.array([one[1] for one in old]),
         new_value=np.array([row[2][1] for row in rows]),
+        old_label_ms=np.array([0 if row[1] is None else 500 + i for i, row in enumerate(rows)]),
+        new_label_ms=np.arange(count) + 900,
         sequence=np.arange(count) + 70,
     )
 
@@ -112,3 +114,13 @@ def test_rows_keep_what_is_theirs() -> None:
     assert [row["row"] for row in rows] == [0, 1, 2, 1]
     assert [row["predicted"] for row in rows] == [40, 41, 42, 41]
     assert [row["labels"] for row in rows] == [1, 1, 3, 0]
+
+
+def test_each_label_has_its_own_delay() -> None:
+    rows = [
+        (Task.BINARY, (LabelKind.TEXT, 2), (LabelKind.TEXT, 0), 1),
+        (Task.BINARY, None, (LabelKind.TEXT, 2), 1),
+    ]
+    part = contributions(joined(*rows), GROUPS, CLASSES, class_of_numbers)
+    assert part.changes.delay_ms.tolist() == [600, 601, 200]
+    assert part.changes.sign.tolist() == [1, 1, -1]

@@ -40,7 +40,7 @@ def with_effective_times(events: list[Event]) -> list[Event]:
 
 
 def truth(predictions: list[Event], labels: list[Event]) -> tuple[dict[Any, Any], list[int], set[int]]:
-    """Per accepted prediction (labels that could join, winning value); which are duplicates; unmatched labels."""
+    """Per accepted prediction (labels that could join, the winner's value and time); duplicates; unmatched labels."""
     accepted: dict[tuple[int, int], list[Event]] = defaultdict(list)
     duplicates = []
     for index, event in enumerate(predictions):
@@ -60,7 +60,8 @@ def truth(predictions: list[Event], labels: list[Event]) -> tuple[dict[Any, Any]
                 and event.effective <= label.effective + LIMITS.early_ms
             ]
             matched |= {-number for _, number, _ in fitting}
-            result[key, group, event.time] = (len(fitting), max(fitting)[2] if fitting else None)
+            winner = max(fitting) if fitting else (None, None, None)
+            result[key, group, event.time] = (len(fitting), winner[2], winner[0])
     return result, duplicates, set(range(len(labels))) - matched
 
 
@@ -88,6 +89,8 @@ class Run:
             assert entry[1] == (None if joined.old_kind[i] == NO_LABEL else joined.old_value[i])
             entry[0] += int(joined.labels[i])
             entry[1] = int(joined.new_value[i])
+            assert entry[2] == (None if joined.old_kind[i] == NO_LABEL else joined.old_label_ms[i])
+            entry[2] = int(joined.new_label_ms[i])
 
     def predict(self, event: Event) -> None:
         key = np.array([[event.key * 7919, event.key]], np.uint64)
@@ -103,7 +106,7 @@ class Run:
         if duplicate[0]:
             self.duplicates.append(self.predictions_seen)
         else:
-            self.result[event.key, event.group, event.time] = [0, None]
+            self.result[event.key, event.group, event.time] = [0, None, None]
         self.predictions_seen += 1
         self.note(joined)
 

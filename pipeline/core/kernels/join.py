@@ -178,6 +178,8 @@ def insert_predictions(
             change["new_kind"] = row["label_kind"]
             change["old_value"] = 0
             change["new_value"] = label["value"]
+            change["old_label_ms"] = 0
+            change["new_label_ms"] = label["timestamp_ms"]
             change["sequence"] = label["sequence"]
             count += 1
     return stop, count
@@ -286,6 +288,7 @@ def insert_labels(
                 change["old_kind"] = row["label_kind"]
                 labelled = row["label_kind"] != NO_LABEL
                 change["old_value"] = stated[row["label"]]["value"] if labelled else 0
+                change["old_label_ms"] = stated[row["label"]]["timestamp_ms"] if labelled else 0
                 if not labelled or timestamp_ms[i] > stated[row["label"]]["timestamp_ms"]:
                     if (
                         kept < MAX_KEPT_LABELS
@@ -301,6 +304,7 @@ def insert_labels(
                     took = True
                 change["new_kind"] = row["label_kind"]
                 change["new_value"] = stated[row["label"]]["value"]
+                change["new_label_ms"] = stated[row["label"]]["timestamp_ms"]
                 change["sequence"] = stated[row["label"]]["sequence"]
             node = row["next"]
         if not took and kept >= MAX_KEPT_LABELS:

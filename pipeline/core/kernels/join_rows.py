@@ -69,6 +69,8 @@ CHANGE = np.dtype(
         ("new_kind", np.uint8),
         ("old_value", np.int64),
         ("new_value", np.int64),
+        ("old_label_ms", np.int64),  # when the labels were stated, by themselves
+        ("new_label_ms", np.int64),
         ("sequence", np.int64),  # of the label that the prediction has now
     ],
     align=True,
