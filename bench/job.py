@@ -93,7 +93,7 @@ def run_job(directory: Path, config: Config, traffic: Traffic) -> Measured:
     """
     path = write_config(directory, config)
     log = path.with_suffix(".log")
-    with _worker(path, log) as worker:
+    with worker_process(path, log) as worker:
         progress = _Progress(config)
         try:
             events, wall_s, cpu_s = _measure(worker, progress, 2 * len(traffic))
@@ -181,7 +181,8 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 @contextmanager
-def _worker(config_path: Path, log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker_process(config_path: Path, log_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker, stopped at the end."""
     with log_path.open("wb") as log:
         command = tied_command([sys.executable, "-m", "pipeline.cli", "worker", "--config", str(config_path)])
         worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
