@@ -316,6 +316,8 @@ class LabelChanges:
         stated: n lists, the members of their labels; likewise.
         delay_ms: int64[n], the label's own time less the prediction's, below 0 for a label that came first; empty where
             no delays are counted.
+        score: float64[n], the probability of the positive class that a binary model gave, a 32-bit float; NaN where
+            absent, empty where no contribution can have one.
     """
 
     predicted: Int64s
@@ -325,6 +327,7 @@ class LabelChanges:
     guessed: Ragged = NO_LISTS
     stated: Ragged = NO_LISTS
     delay_ms: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
+    score: Float64s = field(default_factory=lambda: np.empty(0, np.float64))
 
     def __len__(self) -> int:
         """The number of contributions."""

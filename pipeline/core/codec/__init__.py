@@ -32,7 +32,7 @@ from pipeline.core.codec.encode import (
 )
 from pipeline.core.codec.labels import decode_labels
 from pipeline.core.codec.limits import MAX_BATCH_ROWS
-from pipeline.core.codec.names import class_name, hash_members, ideal_ranking, label_set, ranking
+from pipeline.core.codec.names import class_name, gain_list, hash_members, label_set, ranking
 from pipeline.core.codec.predictions import decode_predictions
 from pipeline.core.codec.refuse import refused_rows
 from pipeline.core.codec.resources import decode_models, decode_resources
@@ -49,9 +49,9 @@ __all__ = [
     "encode_dead_letter",
     "encode_label_batch",
     "encode_prediction_batch",
+    "gain_list",
     "hash_key",
     "hash_members",
-    "ideal_ranking",
     "label_set",
     "ranking",
     "refused_rows",

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from pipeline.core.codec import limits
 from pipeline.core.codec.columns import Codes, JoinKeys, class_codes, joined
-from pipeline.core.codec.names import hash_members, ideal_ranking, label_set
+from pipeline.core.codec.members import MemberLists
+from pipeline.core.codec.names import gain_list, hash_members, label_set
 from pipeline.core.codec.parse import BatchLayout
 from pipeline.core.codec.records import RecordReader
 from pipeline.core.codec.rows import label_event
@@ -93,6 +94,8 @@ class _LabelSink:
     def __init__(self) -> None:
         self._models: Codes[str, str] = Codes(str)
         self._classes = class_codes()
+        self._members = MemberLists(self._classes)
+        self._size = 0
         self._keys = JoinKeys()
         self._offset: list[Int64s] = []
         self._row: list[Int32s] = []
@@ -179,6 +182,7 @@ class _LabelSink:
             value=joined(self._value, np.int64),
             models=models,
             classes=self._classes.names,
+            members=self._members.finish(),
         )
 
     def _extend(
@@ -188,6 +192,7 @@ class _LabelSink:
         self._row.append(row)
         self._timestamp_ms.append(timestamp_ms)
         self._model.append(model)
+        self._size += len(offset)
         self._kind.append(kind)
         self._value.append(value)
 
@@ -210,15 +215,25 @@ class _LabelSink:
         kind = np.fromiter(map(_kind_of, labels), np.uint8, len(labels))
         value = np.empty(len(labels), np.int64)
         for known, code in (
-            (LabelKind.NUMBER, lambda some: np.array(some, np.float64).view(np.int64)),
-            (LabelKind.TEXT, self._classes.encode),
-            (LabelKind.SET, lambda some: hash_members(list(map(label_set, some)))),
-            (LabelKind.GAINS, lambda some: hash_members(list(map(ideal_ranking, some)))),
+            (LabelKind.NUMBER, lambda some, _: np.array(some, np.float64).view(np.int64)),
+            (LabelKind.TEXT, lambda some, _: self._classes.encode(some)),
+            (LabelKind.SET, self._sets),
+            (LabelKind.GAINS, self._gains),
         ):
             rows = np.flatnonzero(kind == known)
             if len(rows):
-                value[rows] = code([labels[row] for row in rows])
+                value[rows] = code([labels[row] for row in rows], rows)
         return kind, value
+
+    def _sets(self, labels: Sequence[Any], rows: Int64s) -> Int64s:
+        canonical = list(map(label_set, labels))
+        self._members.add_sets(rows + self._size, canonical)
+        return hash_members(canonical)
+
+    def _gains(self, labels: Sequence[Any], rows: Int64s) -> Int64s:
+        canonical = list(map(gain_list, labels))
+        self._members.add_gains(rows + self._size, canonical)
+        return hash_members(canonical)
 
 
 def _kind_of(label: object) -> LabelKind:

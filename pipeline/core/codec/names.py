@@ -90,19 +90,19 @@ def ranking(values: Iterable[object]) -> list[str]:
     return list(map(item_name, values))
 
 
-def ideal_ranking(gains: Mapping[str, float]) -> list[str]:
-    """The canonical form of a ranking's label: the ranking it asks for, by falling gain and then by name.
+def gain_list(gains: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The canonical form of a ranking's label: its items' names, sorted, and what each is worth.
 
     Args:
         gains: item to gain.
 
     Returns:
-        The items' names.
+        Items and gains; a negative zero is a zero.
     """
-    return sorted(gains, key=lambda item: (-gains[item], item))
+    return sorted((item, gain + 0.0) for item, gain in gains.items())
 
 
-def hash_members(rows: Sequence[Sequence[str]]) -> Int64s:
+def hash_members(rows: Sequence[Sequence[object]]) -> Int64s:
     """Hash canonical forms, so that equal ones can be told by one number.
 
     Args:
@@ -111,8 +111,23 @@ def hash_members(rows: Sequence[Sequence[str]]) -> Int64s:
     Returns:
         int64[n]: the first half of the 128-bit murmur3 of each form, written as a JSON array.
     """
-    encoded = [orjson.dumps(names) for names in rows]
-    buffer = np.frombuffer(b"".join(encoded), np.uint8)
+    return _hash_texts([orjson.dumps(members) for members in rows])
+
+
+def hash_names(names: Sequence[str]) -> Int64s:
+    """Hash the names of items: there may be too many different ones to number them.
+
+    Args:
+        names: m names.
+
+    Returns:
+        int64[m]: the first half of the 128-bit murmur3 of each.
+    """
+    return _hash_texts([name.encode() for name in names])
+
+
+def _hash_texts(encoded: Sequence[bytes]) -> Int64s:
     ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    buffer = np.frombuffer(b"".join(encoded), np.uint8)
     keys = hash_ids(buffer, ends, np.zeros(len(encoded), np.int32), np.zeros((1, 2), np.uint64))
     return np.ascontiguousarray(keys[:, 0]).view(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.core.codec import limits
 from pipeline.core.codec.columns import Codes, JoinKeys, class_codes, joined, optional_floats
 from pipeline.core.codec.features import FeatureCollector
+from pipeline.core.codec.members import MemberLists
 from pipeline.core.codec.names import hash_members, label_set, ranking
 from pipeline.core.codec.parse import BatchLayout
 from pipeline.core.codec.prediction_columns import TYPES, decode_columns, lengths_fit, optional_column, per_row, suit
@@ -93,6 +94,7 @@ class _PredictionSink:
     def __init__(self) -> None:
         self._groups: Codes[GroupKey, Group] = Codes(_group_of)
         self._classes = class_codes()
+        self._members = MemberLists(self._classes)
         self._segment_sets: Codes[tuple[str | None, ...], tuple[str, ...]] = Codes(_segment_set)
         self._segment_sets.code(())
         self._features = FeatureCollector()
@@ -194,7 +196,7 @@ class _PredictionSink:
             predictions = per_row(columns.prediction, n)
             if not suit(TASKS[columns.task], predictions):
                 return False
-            values = self._coded(_CODING[TASKS[columns.task]], predictions)
+            values = self._coded(_CODING[TASKS[columns.task]], predictions, np.arange(n))
         except (BadEventError, TypeError, OverflowError):
             return False
         # Which type stands for the task's own: the values have just been found to suit it.
@@ -241,6 +243,7 @@ class _PredictionSink:
             classes=self._classes.names,
             segment_sets=self._segment_sets.names,
             features=self._features.tables(),
+            members=self._members.finish(),
         )
 
     def _extend(
@@ -270,20 +273,22 @@ class _PredictionSink:
         codings = {code: _CODING[names[code].task] for code in groups}
         used = set(codings.values())
         if len(used) == 1:
-            return self._coded(used.pop(), predictions)
+            return self._coded(used.pop(), predictions, np.arange(len(predictions)))
         value = np.empty(len(predictions), np.int64)
         for coding in used:
             rows = np.flatnonzero(np.isin(group, [code for code in groups if codings[code] == coding]))
-            value[rows] = self._coded(coding, [predictions[row] for row in rows])
+            value[rows] = self._coded(coding, [predictions[row] for row in rows], rows)
         return value
 
-    def _coded(self, coding: int, predictions: list[Any]) -> Int64s:
+    def _coded(self, coding: int, predictions: list[Any], rows: Int64s) -> Int64s:
         if coding == _CLASSES:
             return self._classes.encode(predictions)
         if coding == _NUMBER:
             return np.array(predictions, np.float64).view(np.int64)
-        canonical = label_set if coding == _LABELS else ranking
-        return hash_members(list(map(canonical, predictions)))
+        canonical = list(map(label_set if coding == _LABELS else ranking, predictions))
+        add = self._members.add_sets if coding == _LABELS else self._members.add_rankings
+        add(rows + self._size, canonical)
+        return hash_members(canonical)
 
     def _segment_column(self, segments: dict[str, Any] | None, n: int) -> Int64s:
         if not segments:

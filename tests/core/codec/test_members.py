@@ -1,0 +1,91 @@
+"""The members that records carry, row by row, whatever way they were read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from pipeline.core.codec import decode_labels, decode_predictions
+from pipeline.core.codec.names import hash_names
+from pipeline.core.events import Labels, Members, Predictions, RecordBatch
+from pipeline.core.kernels.hashing import murmur3_128
+
+ROW = {"model": "m", "model_version": "1", "timestamp_ms": 5}
+
+
+def batch_of(topic: str, events: Sequence[Any], *, columnar: bool = False) -> RecordBatch:
+    headers = [("layout", b"columns")] if columnar else None
+    values = [event if isinstance(event, bytes) else orjson.dumps(event) for event in events]
+    count = len(values)
+    return RecordBatch(topic, 0, range(count), [b"k"] * count, values, [headers] * count)
+
+
+def predicted(*rows: tuple[str, Any]) -> Predictions:
+    events = [
+        {**ROW, "prediction_id": f"p{i}", "task": task, "prediction": value} for i, (task, value) in enumerate(rows)
+    ]
+    found = decode_predictions(batch_of("predictions", events)).rows
+    assert isinstance(found, Predictions)
+    return found
+
+
+def labelled(*labels: Any) -> Labels:
+    events = [{**ROW, "prediction_id": "p", "label": label} for label in labels]
+    found = decode_labels(batch_of("labels", events)).rows
+    assert isinstance(found, Labels)
+    return found
+
+
+def lists_of(members: Members) -> dict[int, list[tuple[int, float]]]:
+    codes, weights = members.lists.codes.tolist(), members.lists.weights.tolist()
+    spans = zip(members.row.tolist(), members.lists.starts[:-1], members.lists.starts[1:], strict=True)
+    return {row: list(zip(codes[low:high], weights[low:high], strict=True)) for row, low, high in spans}
+
+
+def test_sets_have_the_codes_of_their_classes() -> None:
+    rows = predicted(("multilabel", ["b", 1, True]), ("multilabel", []), ("binary", "b"), ("multilabel", ["c", "b"]))
+    names = {row: {rows.classes[code] for code, _ in members} for row, members in lists_of(rows.members).items()}
+    assert names == {0: {"1", "b"}, 1: set(), 3: {"b", "c"}}
+    assert len(lists_of(rows.members)[0]) == 2
+    assert rows.classes[rows.value[2]] == "b"
+
+
+def test_rankings_have_the_hashes_of_their_items_in_order() -> None:
+    rows = predicted(("multilabel", ["x"]), ("ranking", ["b", 7, "ä"]), ("multilabel", ["y"]), ("ranking", ["7"]))
+    assert list(lists_of(rows.members)) == [0, 1, 2, 3]
+    hashes = [code for code, _ in lists_of(rows.members)[1]]
+    assert [code % 2**64 for code in hashes] == [murmur3_128(name.encode())[0] for name in ("b", "7", "ä")]
+    assert lists_of(rows.members)[3] == [(hashes[1], 1.0)]
+
+
+def test_gains_have_their_worth() -> None:
+    rows = labelled({"b": 2, "a": -0.0}, "text", ["u", "v"], 3, {})
+    b, a = hash_names(["b", "a"]).tolist()
+    found = lists_of(rows.members)
+    assert found[0] == [(a, 0.0), (b, 2.0)]
+    assert {rows.classes[code] for code, _ in found[2]} == {"u", "v"}
+    assert found[4] == []
+    assert list(found) == [0, 2, 4]
+
+
+def test_columns_and_bad_rows_beside_give_the_same_members() -> None:
+    columns = {
+        **ROW, "n": 3, "prediction_id": ["a", "b", "c"], "task": "multilabel", "prediction": [["x"], ["y", "x"], []],
+    }  # fmt: skip
+    plain = decode_predictions(batch_of("predictions", [columns], columnar=True)).rows
+    mixed = decode_predictions(
+        batch_of("predictions", [{**columns, "prediction": [["x"], ["y", "x"], [None]]}], columnar=True)
+    )
+    assert isinstance(plain, Predictions)
+    assert isinstance(mixed.rows, Predictions)
+    named = [
+        {row: sorted(rows.classes[code] for code, _ in members) for row, members in lists_of(rows.members).items()}
+        for rows in (plain, mixed.rows)
+    ]
+    assert named == [{0: ["x"], 1: ["x", "y"], 2: []}, {0: ["x"], 1: ["x", "y"]}]
+    assert len(mixed.dead) == 1
+
+
+def test_rows_without_members_have_none() -> None:
+    assert lists_of(predicted(("binary", 1), ("regression", 0.5)).members) == {}
+    assert lists_of(labelled(1, "x").members) == {}
