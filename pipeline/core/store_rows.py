@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pipeline.core.kernels.join_rows import EMPTY, ROW, STATED
 
 _HEAD = struct.Struct("<B3xIII")
-_VERSION = 1
+_VERSION = 2
+_SCORELESS = 1
+"""What the release wrote that kept no scores: its rows read as rows without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class StoreRows:
             ValueError: another version, or not whole.
         """
         version, rows, stated, _ = _HEAD.unpack_from(data)
-        if version != _VERSION:
+        if version not in (_VERSION, _SCORELESS):
             raise ValueError(f"rows of version {version}; this release reads {_VERSION}")
         if len(data) != _HEAD.size + rows * ROW.itemsize + stated * STATED.itemsize:
             raise ValueError(f"{len(data)} bytes cannot be {rows} rows with {stated} labels")

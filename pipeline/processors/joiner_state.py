@@ -33,6 +33,7 @@ from pipeline.core.events import (
     Task,
 )
 from pipeline.core.join import JoinStore
+from pipeline.core.scores import pack_scores
 from pipeline.core.store_rows import StoreRows
 from pipeline.core.watermark import NEVER, Watermark
 from pipeline.processors.classes import ClassCodes
@@ -116,7 +117,7 @@ class JoinerState:
         return encode_pairs(group, segment_set, len(rows.segment_sets), code_of)
 
     def class_values(self, rows: Predictions, kept: Int64s) -> tuple[Int64s, NDArray[np.bool_]]:
-        """The predictions' values with this partition's class codes.
+        """The predictions' values with this partition's class codes, those of binary models with their scores.
 
         Args:
             rows: the decoded batch.
@@ -135,7 +136,13 @@ class JoinerState:
             value = encode_pairs(group, value, len(rows.classes), code_of)
         elif is_class.any():
             value[is_class] = encode_pairs(group[is_class], value[is_class], len(rows.classes), code_of)
-        return value, ~is_class | (value != NO_CODE)
+        known = ~is_class | (value != NO_CODE)
+        is_binary = np.array([group.task is Task.BINARY for group in rows.groups], bool)[group] & known
+        if is_binary.all():
+            value = pack_scores(value, rows.score[kept])
+        elif is_binary.any():
+            value[is_binary] = pack_scores(value[is_binary], rows.score[kept[is_binary]])
+        return value, known
 
     def label_values(self, rows: Labels, kept: Int64s) -> tuple[Int64s, NDArray[np.bool_]]:
         """The labels' values with this partition's class codes for texts.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.core.dictionary import NO_CODE
 from pipeline.core.events import Float64s, Group, Int32s, Int64s, LabelChanges, LabelKind, Task, UInt8s
 from pipeline.core.join import NO_LABEL, Joined
+from pipeline.core.scores import unpack_scores
 
 ClassOfNumbers = Callable[[Int32s, Float64s], Int64s]
 
@@ -59,13 +60,26 @@ def contributions(
     label, usable = _resolve(task, kind, value, joined.group[source], class_of_numbers)
     more = np.zeros(len(source), np.int64)
     more[: len(joined)] = joined.labels
+    predicted, score = _scored(joined.predicted[source], task)
     return Contributions(
         source,
-        LabelChanges(joined.predicted[source], label, sign, classes, delay_ms=delay_ms),
+        LabelChanges(predicted, label, sign, classes, delay_ms=delay_ms, score=score),
         usable,
         {"labels": more, "labelled": sign * usable, "mismatched": sign * ~usable},
         joined.sequence[source],
     )
+
+
+def _scored(value: Int64s, task: Int64s) -> tuple[Int64s, Float64s]:
+    """The predicted values, and the scores that those of binary models hold beside their class."""
+    is_binary = task == Task.BINARY
+    if is_binary.all():
+        return unpack_scores(value)
+    if not is_binary.any():
+        return value, np.empty(0, np.float64)
+    at, predicted, score = np.flatnonzero(is_binary), value.copy(), np.full(len(value), np.nan)
+    predicted[at], score[at] = unpack_scores(value[at])  # those of other tasks may be any bits
+    return predicted, score
 
 
 def _resolve(

@@ -26,6 +26,11 @@ def test_what_is_encoded_comes_back(count: int) -> None:
     assert again.stated.tobytes() == part.stated.tobytes()
 
 
+def test_rows_of_the_release_that_kept_no_scores_are_read() -> None:
+    part = some_rows(4)
+    assert StoreRows.decode(b"\1" + part.encode()[1:]).rows.tobytes() == part.rows.tobytes()
+
+
 @pytest.mark.parametrize("most", [1, 4, 7, 100])
 def test_parts_keep_their_labels(most: int) -> None:
     values = []

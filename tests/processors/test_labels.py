@@ -1,5 +1,6 @@
 """What labels add to their predictions' cells, for every task and every kind of label."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pipeline.core.dictionary import NO_CODE
 from pipeline.core.events import Group, LabelKind, Task
 from pipeline.core.join import NO_LABEL, Joined
+from pipeline.core.scores import pack_scores
 from pipeline.processors.labels import contributions
 
 GROUPS = [Group("m", str(task.value), task) for task in Task]
@@ -103,6 +105,20 @@ def test_a_label_that_suits_replaces_one_that_does_not() -> None:
     new, old = told((Task.REGRESSION, (LabelKind.TEXT, 2), (LabelKind.NUMBER, bits(2.5)), 1))
     assert (new["labelled"], new["mismatched"], old["labelled"], old["mismatched"]) == (1, 0, 0, -1)
     assert new["label"] == bits(2.5)
+
+
+def test_a_score_comes_back_with_its_prediction_and_from_no_other_task() -> None:
+    rows = joined(
+        (Task.BINARY, (LabelKind.TEXT, 2), (LabelKind.TEXT, 0), 1),
+        (Task.REGRESSION, None, (LabelKind.NUMBER, bits(1.0)), 1),
+        (Task.BINARY, None, (LabelKind.TEXT, 0), 1),
+    )
+    rows.predicted[:] = [*pack_scores(np.array([1]), np.array([0.25])).tolist(), bits(math.nan), 2]
+    changes = contributions(rows, GROUPS, CLASSES, class_of_numbers).changes
+    assert changes.predicted.tolist() == [1, bits(math.nan), 2, 1]
+    np.testing.assert_array_equal(changes.score, [0.25, math.nan, math.nan, 0.25])
+    assert not len(contributions(joined((Task.MULTICLASS, None, (LabelKind.TEXT, 0), 1)), GROUPS, CLASSES,
+                                 class_of_numbers).changes.score)  # fmt: skip
 
 
 def test_rows_keep_what_is_theirs() -> None:
