@@ -156,7 +156,7 @@ class RuleConfig(Section):
     host: str = "*"
     metric: str = Field(
         pattern=r"^(throughput_per_s|label_coverage|"
-        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality)\..+)$"
+        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments)\..+)$"
     )
     window: Window | None = None
     above: Number | None = None

@@ -6,12 +6,27 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pipeline.config_section import Conflict, Section
+from pipeline.core.metrics.direction import WITHOUT_DIRECTION
+from pipeline.core.metrics.registry import metrics_at
 
 _MOST = 1e12
 """Gains are sums of money or the like: this leaves room for every count of rows in a double."""
 
 Beta = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)]
 Gain = Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)]
+
+
+def _rows(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _without_direction(raw: Mapping[str, Any], key: str) -> Iterator[Conflict]:
+    for place, name in enumerate(_rows(raw.get(key))):
+        if isinstance(name, str) and ("." in name or not metrics_at(f"quality.{name}")):
+            mend = "write one as docs/metrics.md does, without `quality.`: accuracy"
+            yield Conflict((key, place), f"{name[:60]!r} is no metric of the quality section", mend)
+        elif name in WITHOUT_DIRECTION:
+            yield Conflict((key, place), f"of {name} neither more nor less is worse", "choose another metric")
 
 
 class GainsConfig(Section):
@@ -21,13 +36,27 @@ class GainsConfig(Section):
     gains: dict[str, dict[str, Gain]] = Field(min_length=1)
 
 
+class WorstSegmentsConfig(Section):
+    """Which segments of a window are named as the worst."""
+
+    metrics: tuple[str, ...] = Field(("accuracy", "subset_accuracy", "mae"), min_length=1, max_length=16)
+    count: int = Field(5, ge=0, le=50)
+    min_labelled: int = Field(30, ge=1)
+
+    @classmethod
+    def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Metrics that are none, or of which neither more nor less is worse."""
+        yield from _without_direction(raw, "metrics")
+
+
 class QualityConfig(Section):
-    """The confidence of intervals, further F-measures, what predictions are worth."""
+    """The confidence of intervals, further F-measures, what predictions are worth, the worst segments."""
 
     interval_level: float = Field(0.95, ge=0.5, le=0.999999)
     betas: tuple[Beta, ...] = Field((), max_length=8)
     class_intervals: bool = False
     gains: tuple[GainsConfig, ...] = ()
+    worst_segments: WorstSegmentsConfig = WorstSegmentsConfig()
 
     @classmethod
     def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
@@ -45,7 +74,3 @@ class QualityConfig(Section):
                 problem = "fbeta_1 is f1, which is always there" if name == "1" else f"fbeta_{name} is there already"
                 yield Conflict(("betas", place), problem, "remove it")
             names += [name] if name else []
-
-
-def _rows(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []

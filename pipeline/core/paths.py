@@ -1,4 +1,7 @@
-"""Dotted paths into events; ``*`` stands for any key, and keys may hold dots themselves (``drift.a.b.psi``)."""
+"""Dotted paths into events; ``*`` stands for any key, and keys may hold dots themselves (``drift.a.b.psi``).
+
+The keys of a list are its places, from 0: ``worst_segments.0.value``.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,6 +21,8 @@ def find(value: Json, path: str) -> Iterator[tuple[str, Json]]:
     if not path:
         yield "", value
         return
+    if isinstance(value, list):
+        value = {str(place): inner for place, inner in enumerate(value)}
     if not isinstance(value, Mapping):
         return
     head, _, rest = path.partition(".")

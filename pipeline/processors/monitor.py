@@ -13,12 +13,14 @@ from pipeline.config import Config
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.codec import decode_models, encode_dead_letter
 from pipeline.core.errors import DriftlineError
-from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Json, OutputRecord, RecordBatch
+from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Group, Json, OutputRecord, RecordBatch
 from pipeline.core.families import Context, State
+from pipeline.core.metrics.worst_segments import SECTION as WORST_SEGMENTS
 from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
 from pipeline.processors.monitor_state import MonitorState
 from pipeline.processors.partials import CellKey, Progress, read_cell, read_hosts
+from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import PublishedWindow, Track
 from pipeline.processors.window_events import encode_event, host_event, window_event
 
@@ -187,6 +189,8 @@ class MonitorTask:
         )
         merged = track.merged(start_ms, size.size_ms, settings.pane_ms)
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
+        if group.model_version and track.segment == NO_SEGMENT:
+            self._compare(event, context, group, size, start_ms)
         names = (group.model, group.model_version, track.segment, str(size), str(start_ms))
         record_key = "|".join(names).encode()
         yield OutputRecord("window-metrics", record_key, encode_event(event), schema="window_metrics.v1")
@@ -197,6 +201,14 @@ class MonitorTask:
             return everything.merged(start_ms, size.size_ms, settings.pane_ms)["offsets"].to_wire()
 
         yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
+
+    def _compare(self, event: dict[str, Json], context: Context, group: Group, size: WindowSize, start_ms: int) -> None:
+        """Add what is said of everything together: how the version's segments compare with each other."""
+        window = (start_ms, size.size_ms, self._settings.pane_ms)
+        segments, ranking = self._state.segments(group), self._settings.ranking
+        worst, reasons = worst_segments(ranking, context, event["quality"], segments, window)
+        event[WORST_SEGMENTS] = worst
+        event["reasons"] |= reasons
 
     def _publish_hosts(self, now_ms: int) -> Iterator[OutputRecord]:
         for host, size, start_ms, metrics in self._state.due_hosts():

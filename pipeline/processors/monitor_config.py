@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.config import Config, RuleConfig
-from pipeline.config_quality import QualityConfig
+from pipeline.config_quality import QualityConfig, WorstSegmentsConfig
 from pipeline.core.metrics.settings import QualitySettings
+from pipeline.core.metrics.worst_segments import RankingSettings
 from pipeline.core.rules import Rule
 from pipeline.core.window import WindowSize, pane_ms
 
@@ -21,6 +22,7 @@ class MonitorSettings:
         psi_threshold: the population stability index from which a feature counts as drifted.
         js_threshold: the Jensen-Shannon distance from which a feature counts as drifted.
         quality: which numbers of the quality section are wanted.
+        ranking: how the worst segments are found.
         rules: the alert rules.
     """
 
@@ -31,6 +33,7 @@ class MonitorSettings:
     psi_threshold: float
     js_threshold: float
     quality: QualitySettings
+    ranking: RankingSettings
     rules: tuple[Rule, ...]
 
     @property
@@ -53,6 +56,7 @@ def monitor_settings(config: Config) -> MonitorSettings:
         psi_threshold=config.reference.psi_threshold,
         js_threshold=config.reference.js_threshold,
         quality=_quality(config.quality),
+        ranking=_ranking(config.quality.worst_segments),
         rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
     )
 
@@ -63,6 +67,10 @@ def _quality(quality: QualityConfig) -> QualitySettings:
         for one in quality.gains
     }
     return QualitySettings(quality.interval_level, quality.betas, quality.class_intervals, gains)
+
+
+def _ranking(worst: WorstSegmentsConfig) -> RankingSettings:
+    return RankingSettings(worst.metrics, worst.count, worst.min_labelled)
 
 
 def _rule(rule: RuleConfig, shortest: WindowSize) -> Rule:

@@ -17,12 +17,12 @@ rule, … and triggered, …                             see ``alerting``
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import orjson
 
 from pipeline.core.accumulate.hosts import Readings
-from pipeline.core.events import Group, Json, Task
+from pipeline.core.events import NO_SEGMENT, Group, Json, Task
 from pipeline.core.families import FAMILIES, State
 from pipeline.core.profile_parts import ProfileParts
 from pipeline.core.reference import ReferenceProfile
@@ -49,6 +49,7 @@ class MonitorState:
     def __init__(self, settings: MonitorSettings) -> None:
         self._settings = settings
         self.tracks: dict[TrackKey, Track] = {}
+        self._segments: dict[Group, dict[str, Track]] = {}
         self.alerting = Alerting(settings.rules)
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
         self._progress: dict[int, Progress] = {}
@@ -145,6 +146,10 @@ class MonitorState:
         """The profile of a model version."""
         return self._references.get((group.model, group.model_version))
 
+    def segments(self, group: Group) -> Collection[Track]:
+        """The segments of a model version that have panes, without the one that holds everything."""
+        return self._segments.get(group, {}).values()
+
     def reference_metrics(self, group: Group) -> Json:
         """What a version scored on its test data, by section: ``{"quality": {metric: value}}``."""
         return self._models.get((group.model, group.model_version), {})
@@ -215,7 +220,7 @@ class MonitorState:
             track = self.tracks[key]
             del track.panes[start_ms]
             if not track.panes:
-                del self.tracks[key]
+                self._forget_track(key)
         self.hosts.drop_old(self._least_ms["resources_ms"])
 
     # --- changelog -----------------------------------------------------------------------------------------------
@@ -260,7 +265,7 @@ class MonitorState:
                 track.merge_pane(start_ms, pane_from_json(orjson.loads(piece)))
         for key, track in list(self.tracks.items()):
             if not track.panes:
-                del self.tracks[key]
+                self._forget_track(key)
                 continue
             for start_ms in track.panes:
                 self._expect_old_pane(key, start_ms)
@@ -284,7 +289,18 @@ class MonitorState:
         track = self.tracks.get(key)
         if track is None:
             track = self.tracks[key] = Track(*key)
+            group, segment = key
+            if segment != NO_SEGMENT:
+                self._segments.setdefault(group, {})[segment] = track
         return track
+
+    def _forget_track(self, key: TrackKey) -> None:
+        del self.tracks[key]
+        group, segment = key
+        if segment != NO_SEGMENT:
+            del self._segments[group][segment]
+            if not self._segments[group]:
+                del self._segments[group]
 
     def _restore_fact(self, kind: str, name: Sequence[Json], value: Json) -> None:
         if kind == "progress":

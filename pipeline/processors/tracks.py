@@ -1,6 +1,6 @@
 """The monitor's memory of one (model version, segment): its panes, and which of its windows were published when."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.core.accumulate.counts import Counts
@@ -57,19 +57,32 @@ class Track:
             else:
                 pane[name] = state
 
-    def merged(self, start_ms: int, size_ms: int, pane_ms: int) -> Pane:
+    def merged(self, start_ms: int, size_ms: int, pane_ms: int, names: Collection[str] = ZERO.keys()) -> Pane:
         """A window's states: its panes' merged, families that nothing was counted in empty.
 
         Args:
             start_ms: the window's start.
             size_ms: its length.
             pane_ms: a pane's length.
+            names: the families that are wanted.
         """
-        whole: Pane = {name: zero() for name, zero in ZERO.items()}
+        whole: Pane = {name: ZERO[name]() for name in names}
         for pane in self._panes_of(start_ms, size_ms, pane_ms):
             for name, state in pane.items():
-                whole[name].merge(state)
+                if name in whole:
+                    whole[name].merge(state)
         return whole
+
+    def labelled(self, start_ms: int, size_ms: int, pane_ms: int) -> int:
+        """How many labelled rows a window holds.
+
+        Args:
+            start_ms: the window's start.
+            size_ms: its length.
+            pane_ms: a pane's length.
+        """
+        counts = (pane.get(COUNTS) for pane in self._panes_of(start_ms, size_ms, pane_ms))
+        return sum(one["labelled"] for one in counts if isinstance(one, Counts))
 
     def events(self, start_ms: int, size_ms: int, pane_ms: int) -> tuple[int, int]:
         """How much a window holds.

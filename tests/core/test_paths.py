@@ -53,6 +53,13 @@ def test_a_star_stands_for_any_one_key_whatever_it_holds() -> None:
     assert dict(find(EVENT, "drift.*.*")).keys() >= {"drift.amount.psi", "drift.amount.drifted"}
 
 
+def test_the_keys_of_a_list_are_its_places() -> None:
+    event = {"worst": [{"value": 0.4}, {"value": 0.6}]}
+    assert list(find(event, "worst.1.value")) == [("worst.1.value", 0.6)]
+    assert dict(find(event, "worst.*.value")) == {"worst.0.value": 0.4, "worst.1.value": 0.6}
+    assert list(find(event, "worst.2.value")) == list(find(event, "worst.value")) == []
+
+
 def test_an_empty_path_is_the_value_itself() -> None:
     assert list(find(3, "")) == [("", 3)]
 

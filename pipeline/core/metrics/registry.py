@@ -5,6 +5,7 @@ from functools import cache
 
 from pipeline.core.metrics.definition import Metric
 from pipeline.core.metrics.definitions_classes import CLASSES
+from pipeline.core.metrics.definitions_compared import WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
 from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS, SETS
 
@@ -14,6 +15,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Sets of labels": SETS,
     "Numbers": NUMBERS,
     "Intervals": INTERVALS,
+    "Worst segments": WORST_SEGMENTS,
     "Latency": LATENCY,
     "Drift": DRIFT,
     "Features": DATA_QUALITY,
@@ -32,6 +34,7 @@ REASONS = {
     "too_many_classes": "a binary model with more than two class names, none of them `1`",
     "no_variance": "rows that are all alike, or a single one, give no standard error; that is not certainty",
     "too_few_rows": "fewer rows than the number needs",
+    "no_segments": "no segment of the version has a labelled row in this window",
     "constant_target": "all labels are the same: there is no variance to explain",
     "not_above_minus_one": "a prediction or label of -1 or less has no logarithm of one more",
     "overflow": "beyond the doubles; for quantiles of errors, 2^64 or more",

@@ -36,16 +36,20 @@ from pipeline.core.families import Context, State
 from pipeline.core.metrics.document import as_markdown
 from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
 from pipeline.core.metrics.settings import QualitySettings
+from pipeline.core.metrics.worst_segments import RankingSettings
 from pipeline.core.paths import find
 from pipeline.core.reference import ReferenceProfile, build_profile
 from pipeline.core.rules import RuleState, judge, subjects
 from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import monitor_settings
+from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import Track
 from pipeline.processors.window_events import SECTIONS, host_event, window_event
 from tests.processors.schema import check
 
 ROOT = Path(__file__).parents[3]
+COMPARED = ("worst_segments",)
+RANKING = RankingSettings(("accuracy", "mae"), 3, 2)
 SIZE = WindowSize(60_000, 60_000)
 ROWS = 150
 SETTINGS = QualitySettings(betas=(2.0, 0.5), class_intervals=True, gains={"m": {("1", "1"): 1.0}})
@@ -97,6 +101,9 @@ def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfil
     track.merge_pane(0, {"counts": Counts({"predictions": rows, "labelled": rows and 5}), **states})
     context = Context("m", "1", task, "", 60_000, False, reference, 0.2, 0.1, SETTINGS)  # noqa: FBT003 - final
     event = window_event(context, track.merged(0, 60_000, 60_000), SIZE, 0, revision=0, now_ms=9)
+    window = (0, 60_000, 60_000)
+    event["worst_segments"], why = worst_segments(RANKING, context, event["quality"], [track] if states else [], window)
+    event["reasons"] |= why
     check("window_metrics.v1", event)
     return event
 
@@ -141,13 +148,15 @@ def leaves(path: str, value: Json) -> Iterator[tuple[str, Json]]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from leaves(f"{path}.{name}", inner)
-    else:
+    elif isinstance(value, list):
+        yield from leaves(path, {str(place): inner for place, inner in enumerate(value)})
+    elif not isinstance(value, str):
         yield path, value
 
 
 def said() -> Iterator[tuple[str, Json, Mapping[str, str]]]:
     for event in events():
-        for section in (*SECTIONS, "counts", "label_coverage", "throughput_per_s"):
+        for section in (*SECTIONS, *COMPARED, "counts", "label_coverage", "throughput_per_s"):
             for path, value in leaves(section, event[section]):
                 yield path, value, event["reasons"]
     for path, value in leaves("host", host()["metrics"]):
