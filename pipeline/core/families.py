@@ -4,6 +4,7 @@ from typing import Any
 
 from pipeline.core.accumulate.bins import Bins, fold_bins, halve_bins
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion, halve_confusion
+from pipeline.core.accumulate.delays import Delays, fold_delays, halve_delays
 from pipeline.core.accumulate.errors import Errors, fold_errors
 from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
@@ -13,6 +14,7 @@ from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
 from pipeline.core.metrics.classes import report_classes
 from pipeline.core.metrics.data_quality import report_data_quality
+from pipeline.core.metrics.delays import report_delays
 from pipeline.core.metrics.drift import report_drift
 from pipeline.core.metrics.errors import report_errors
 from pipeline.core.metrics.latency import report_latency
@@ -33,6 +35,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
     Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
     Family("residuals", Residuals, Residuals.from_wire, fold_labels=fold_residuals, report=report_residuals),
+    Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(
         "moments",

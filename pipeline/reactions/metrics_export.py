@@ -32,8 +32,8 @@ Labels: TypeAlias = tuple[str, ...]
 MAX_REMEMBERED = 10_000
 """How many windows, shown series groups and firing alerts are remembered each; the oldest is forgotten first."""
 
-_SECTIONS = ("counts", "quality", "estimated", "latency_ms", "drift", "drift_summary", "data_quality")
-_SCALARS = ("label_coverage", "throughput_per_s")
+_SECTIONS = ("counts", "quality", "estimated", "label_delay_ms", "latency_ms", "drift", "drift_summary", "data_quality")
+_SCALARS = ("label_coverage", "expected_label_coverage", "label_maturity", "throughput_per_s")
 _MATURING = ("quality.", "estimated.")
 _HOST_STATS = ("mean", "min", "max", "last")
 

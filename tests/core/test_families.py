@@ -35,6 +35,7 @@ class Row:
     label: int
     numbers: tuple[float, float]
     offset: int
+    delay_ms: int
     sign: int = 1
 
 
@@ -51,6 +52,7 @@ rows = st.builds(
     label=st.integers(0, len(CLASSES) - 1),
     numbers=st.tuples(finite, finite) | st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
     offset=st.integers(0, 2**40),
+    delay_ms=st.integers(-10, 2**40) | st.integers(1, 40),
 )
 
 
@@ -138,6 +140,7 @@ def changes_of(batch: Sequence[Row]) -> LabelChanges:
         label=np.array([coded(row, row.label, row.numbers[1]) for row in batch], np.int64),
         sign=np.array([row.sign for row in batch], np.int64),
         classes=CLASSES,
+        delay_ms=np.array([row.delay_ms for row in batch], np.int64),
     )
 
 
