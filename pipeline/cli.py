@@ -180,6 +180,29 @@ def check_config(
 
 
 @app.command()
+def plan(
+    rate: Annotated[float, typer.Option(min=0.001, help="Predictions a second, each with a label.")],
+    label_horizon: Annotated[str, typer.Option(help="How long after a prediction its label may come.")] = "3d",
+    features: Annotated[int, typer.Option(min=0, max=512, help="Of each prediction.")] = 20,
+    segments: Annotated[int, typer.Option(min=0, max=8, help="Of each prediction.")] = 0,
+    columns: Annotated[
+        bool, typer.Option("--columns/--single", help="As Publisher sends them, or one event a record.")
+    ] = True,
+    memory_mb: Annotated[int, typer.Option(min=16, help="Of a worker: joiner.memory_mb.")] = 4_096,
+) -> None:
+    """Say what a rate needs: workers, partitions, memory, disk and Kafka's traffic."""
+    from pipeline.core.plan import Demand, plan_lines
+
+    try:
+        horizon_ms = parse_duration_ms(label_horizon)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--label-horizon") from error
+    demand = Demand(rate, horizon_ms, features, segments, "columns" if columns else "single")
+    for line in plan_lines(demand, memory_mb):
+        typer.echo(line)
+
+
+@app.command()
 def metrics(
     config: ConfigPath = None,
     bootstrap_servers: Servers = None,

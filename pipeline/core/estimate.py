@@ -96,9 +96,9 @@ def estimate_lines(
     cold_rows = found.open_rows - found.hot_rows
     yield f"at {rate_per_s:,.0f} predictions/s, each with a label within {horizon}, {partitions} partitions in all need"
     yield f"  open predictions  {found.open_rows:,}, {found.hot_rows:,} in memory and {cold_rows:,} on disk"
-    yield f"  worker memory     {_size(found.memory_bytes)}, where one worker has them all"
-    yield f"  worker disk       {_size(found.cold_bytes + found.copy_bytes)} in worker.state_dir"
-    yield f"  broker disk       {_size(found.changelog_bytes)} of joiner-changelog, times the replication factor"
+    yield f"  worker memory     {format_size(found.memory_bytes)}, where one worker has them all"
+    yield f"  worker disk       {format_size(found.cold_bytes + found.copy_bytes)} in worker.state_dir"
+    yield f"  broker disk       {format_size(found.changelog_bytes)} of joiner-changelog, times the replication factor"
     if found.memory_full_after_ms is not None:
         yield (
             f"warning: joiner.memory_mb = {memory_mb:,} is in use after {_after(found.memory_full_after_ms)} where one"
@@ -118,7 +118,12 @@ def _after(duration_ms: int) -> str:
     return format_duration(max(60_000, duration_ms // 60_000 * 60_000))
 
 
-def _size(count: int) -> str:
+def format_size(count: float) -> str:
+    """Bytes for people.
+
+    Args:
+        count: how many.
+    """
     for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
