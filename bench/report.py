@@ -1,0 +1,148 @@
+"""The runs as a table for people and as JSON, with the machine that they ran on."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from rich.table import Table
+
+from bench.run import FLOOR, JOB, KAFKA_STREAMS, Run
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All rounds of one thing.
+
+    Attributes:
+        what: its name.
+        layout: ``single`` or ``columns``.
+        rate: events a second: median, smallest, largest.
+        cpu_us: CPU microseconds an event: the same.
+        peak_rss_mb: the largest of the rounds; 0 where not measured.
+        of_floor: median of the rates over that of the floor in the same layout.
+        of_streams: median of the rates over that of Kafka Streams once warm; None without it.
+        windows: held against the truth in all rounds.
+        wrong_windows: of these missing or different.
+        rounds: how many.
+        events: of one run.
+    """
+
+    what: str
+    layout: str
+    rate: tuple[float, float, float]
+    cpu_us: tuple[float, float, float]
+    peak_rss_mb: float
+    of_floor: float
+    of_streams: float | None
+    windows: int
+    wrong_windows: int
+    rounds: int
+    events: int
+
+
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """Medians, spreads and ratios.
+
+    Args:
+        runs: of all rounds; the floor has run in each layout.
+
+    Returns:
+        A row a thing and layout, in the order of the names' first runs, the floor and ours first.
+    """
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (run.layout != "single", run.what != FLOOR, run.what != JOB)):
+        groups.setdefault((run.what, run.layout), []).append(run)
+    rates = {key: median(run.events_per_s for run in group) for key, group in groups.items()}
+    streams = rates.get((KAFKA_STREAMS, "single"))
+    return [
+        Row(
+            what,
+            layout,
+            _spread([run.events_per_s for run in group]),
+            _spread([run.cpu_us for run in group]),
+            max(run.peak_rss_mb for run in group),
+            rates[what, layout] / rates[FLOOR, layout],
+            rates[what, layout] / streams if streams else None,
+            sum(run.windows for run in group),
+            sum(run.wrong_windows for run in group),
+            len(group),
+            round(median(run.events for run in group)),
+        )
+        for (what, layout), group in groups.items()
+    ]
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """The figures: median, smallest and largest of the rounds, and the ratios of the medians."""
+    table = Table("", "layout", title="Join + 1-minute window on the local broker, medians (min to max)")
+    for name in ("events/s", "of floor", "of Kafka Streams", "CPU µs/event", "peak MB", "windows", "wrong"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.what, row.layout, *cells_of(row))
+    return table
+
+
+def cells_of(row: Row) -> list[str]:
+    """A row's figures as text, those that were not measured empty."""
+    return [
+        "{:,.0f} ({:,.0f} to {:,.0f})".format(*row.rate),
+        f"{row.of_floor:.2f}",
+        f"{row.of_streams:.1f}" if row.of_streams is not None else "",
+        "{:.2f} ({:.2f} to {:.2f})".format(*row.cpu_us),
+        f"{row.peak_rss_mb:,.0f}" if row.peak_rss_mb else "",
+        f"{row.windows}" if row.windows else "",
+        f"{row.wrong_windows}" if row.windows else "",
+    ]
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average": os.getloadavg(),
+    }
+
+
+def save(runs: Sequence[Run], settings: dict[str, Any], host: dict[str, Any]) -> Path:
+    """Write everything measured, and on what.
+
+    Args:
+        runs: of all rounds.
+        settings: how much, and how often.
+        host: the machine before the first run.
+
+    Returns:
+        The path.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    each = [asdict(run) | {"events_per_s": run.events_per_s, "cpu_us_per_event": run.cpu_us} for run in runs]
+    rows = [asdict(row) for row in rows_of(runs)]
+    path.write_text(json.dumps({"settings": settings, "machine": host, "rows": rows, "runs": each}, indent=2) + "\n")
+    return path
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+    return median(values), min(values), max(values)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
