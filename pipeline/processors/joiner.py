@@ -80,6 +80,7 @@ class Joiner:
         self._references = references
         self._cold = cold
         self._memory = SharedMemory(settings.limits.memory_bytes)
+        self._details = SharedMemory(settings.details_bytes)
 
     def task(self, partition: int, partitions: Mapping[str, int]) -> "JoinerTask":
         """Make the empty state machine of a partition.
@@ -89,7 +90,8 @@ class Joiner:
             partitions: every topic's number of partitions.
         """
         store = JoinStore(self._settings.limits, self._cold() if self._cold else None, self._memory)
-        return JoinerTask(self._settings, self._references, store, partition, partitions)
+        state = JoinerState(self._settings, store, self._details)
+        return JoinerTask(self._settings, self._references, state, partition, partitions)
 
     def on_table(self, topic: str, key: bytes, value: bytes | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Take in a learned reference."""
@@ -119,7 +121,7 @@ class JoinerTask:
         self,
         settings: JoinerSettings,
         references: ReferenceBook,
-        store: JoinStore,
+        state: JoinerState,
         partition: int,
         partitions: Mapping[str, int],
     ) -> None:
@@ -128,7 +130,7 @@ class JoinerTask:
         self._partition = partition
         self._partials_partitions = partitions["partials"]
         self._partitions = partitions[PREDICTIONS]
-        self._state = JoinerState(settings, store)
+        self._state = state
         self._pending = Pending()
         self._dead: list[DeadLetter] = []
         self._rows = 0  # read since the last flush
@@ -206,6 +208,8 @@ class JoinerTask:
             "open_rows": len(self._store),
             "open_rows_on_disk": self._store.cold_rows,
             "disk_bytes": self._store.cold_bytes,
+            "details": len(self._state.members.details),
+            "details_bytes": self._state.members.details.size_bytes,
             "waiting_rows": len(self._state.waiting),
             "unreadable_references": self._references.unreadable,
         }
@@ -234,12 +238,15 @@ class JoinerTask:
         time_ms = time_ms[kept]
         segment_set = state.set_codes(rows, kept).astype(np.int32)
         value, known = state.class_values(rows, kept)
+        listed = state.members.of_predictions(rows, kept, value)
+        known &= listed.known
         if not known.all():
             self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_classes is reached")
             kept, group, segment_set, value = kept[known], group[known], segment_set[known], value[known]
             time_ms, watermark = time_ms[known], watermark[known]
         if not len(kept):
             return
+        state.members.keep_predicted(listed.among(known), value, time_ms)
         duplicate, joined = self._store.insert_predictions(
             rows.key[kept], time_ms, np.maximum(time_ms, watermark), group, segment_set, value
         )
@@ -271,16 +278,19 @@ class JoinerTask:
         self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_versions is reached")
         kept = kept[known]
         value, known = state.label_values(rows, kept)
+        listed = state.members.of_labels(rows, kept, value)
+        known &= listed.known
         self._refuse(batch, rows.offset, rows.row, kept[~known], "too_many", "joiner.max_classes is reached")
         kept, value = kept[known], value[known]
         if not len(kept):
             return
         time_ms = rows.timestamp_ms[kept]
-        watermark = state.watermarks[LABELS].advance(time_ms)
+        effective_ms = np.maximum(time_ms, state.watermarks[LABELS].advance(time_ms))
+        state.members.keep_stated(listed.among(known), value, effective_ms)
         joined, lost = self._store.insert_labels(
             rows.key[kept],
             time_ms,
-            np.maximum(time_ms, watermark),
+            effective_ms,
             model[rows.model[kept]],
             rows.kind[kept],
             value,
@@ -294,7 +304,9 @@ class JoinerTask:
         """Count what labels did to predictions."""
         if not len(joined):
             return
-        part = contributions(joined, self._state.groups.values, self._state.classes.names, self._state.class_of_numbers)
+        state, groups = self._state, self._state.groups.values
+        part = contributions(joined, groups, state.classes.names, state.class_of_numbers)
+        part = state.members.add_to(part, joined.group[part.source], groups)
         cells = self._state.cells(
             joined.group[part.source], joined.segment_set[part.source], joined.timestamp_ms[part.source]
         )
@@ -341,6 +353,7 @@ class JoinerTask:
         if (final_ms - horizon) // pane > (state.final_ms - horizon) // pane:
             state.final_ms = final_ms
             self._count_unmatched(self._store.sweep(final_ms))
+            state.members.details.sweep(final_ms)
             self._learner.forget_final()
         resources_ms = state.watermarks[RESOURCES].value_ms
         if max(predictions_ms, resources_ms) < 0 and state.final_ms == NEVER:

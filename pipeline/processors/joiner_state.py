@@ -4,6 +4,7 @@
 changelog key             value
 ========================  ============================================================================
 ``rows/<n>``              some of the store rows changed in one commit; deleted when the last of them is past use
+``details/<n>``           some of the members of sets, rankings and gains; deleted when none of them is needed
 ``waiting/<n>``           rows that wait for a reference; deleted when they were counted
 ``dictionary/<name>/<n>``  the values whose codes start at n; kept for ever
 ``learned/<group>``       there once the group's reference was made here
@@ -20,6 +21,7 @@ import orjson
 from numpy.typing import NDArray
 
 from pipeline.core.cells import build_cells
+from pipeline.core.details import Details
 from pipeline.core.dictionary import NO_CODE, Dictionary
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import (
@@ -33,12 +35,14 @@ from pipeline.core.events import (
     Task,
 )
 from pipeline.core.join import JoinStore
+from pipeline.core.join_hot import SharedMemory
 from pipeline.core.scores import pack_scores
 from pipeline.core.store_rows import StoreRows
 from pipeline.core.watermark import NEVER, Watermark
 from pipeline.processors.classes import ClassCodes
 from pipeline.processors.joiner_config import JoinerSettings
 from pipeline.processors.learning import Waiting, WaitingRows, decode_waiting
+from pipeline.processors.members import MemberStore
 from pipeline.processors.pairs import encode_pairs
 from pipeline.processors.segments import SegmentSets
 
@@ -55,9 +59,10 @@ class JoinerState:
     Args:
         settings: the joiner's limits and times.
         store: an empty store.
+        details: memory for the members of sets, rankings and gains.
     """
 
-    def __init__(self, settings: JoinerSettings, store: JoinStore) -> None:
+    def __init__(self, settings: JoinerSettings, store: JoinStore, details: SharedMemory) -> None:
         self._settings = settings
         self.store = store
         self.waiting = Waiting(settings.max_waiting_rows)
@@ -70,6 +75,7 @@ class JoinerState:
         self.models: Dictionary[str] = Dictionary(settings.max_versions)
         self.segment_sets = SegmentSets(settings.max_segment_values)
         self.classes = ClassCodes(settings.max_classes)
+        self.members = MemberStore(Details(details, settings.limits.horizon_ms), self.classes, settings.limits)
         self._expiry_ms: dict[int, int] = {}
         self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0
@@ -221,6 +227,7 @@ class JoinerState:
             for old in [old for old, expiry_ms in self._expiry_ms.items() if expiry_ms < self.final_ms]:
                 del self._expiry_ms[old]
                 yield b"rows/%d" % old, None
+        yield from ((b"details/%d" % number, part) for number, part in self.members.details.changelog())
         yield from self.waiting.changelog()
         yield from self._facts.items()
         self._facts = {}
@@ -242,6 +249,8 @@ class JoinerState:
             kind, _, name = key.decode().partition("/")
             if kind == "rows":
                 self._restore_rows(int(name), value)
+            elif kind == "details":
+                self.members.details.restore(int(name), value)
             elif kind == "waiting":
                 if value is None:
                     self._restored_waiting.pop(int(name), None)
@@ -260,6 +269,7 @@ class JoinerState:
     def finish_restore(self) -> None:
         """Take what was restored into use; called once, before the first record."""
         self.store.sweep(self.final_ms)  # its labels in vain were reported before the crash
+        self.members.details.sweep(self.final_ms)
         self.waiting.restore(self._restored_waiting)
         self._restored_waiting = {}
 

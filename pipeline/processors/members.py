@@ -1,0 +1,190 @@
+"""The members of sets, rankings and gains in a joiner: kept beside the join, found for what it gives."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.details import Details
+from pipeline.core.dictionary import NO_CODE
+from pipeline.core.events import Group, Int64s, LabelKind, Labels, Members, Predictions, Ragged, Task
+from pipeline.core.join import JoinLimits
+from pipeline.core.kernels.hashing import murmur3_128
+from pipeline.core.ragged import list_of_members, take_lists
+from pipeline.processors.classes import ClassCodes
+from pipeline.processors.labels import Contributions
+from pipeline.processors.pairs import encode_pairs
+
+WITH_MEMBERS = (Task.MULTILABEL, Task.RANKING)
+"""The tasks whose predictions and labels are lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The lists of some of k rows.
+
+    Attributes:
+        at: int64[l], the rows, rising.
+        lists: l lists in this partition's codes.
+        known: bool[k], false where a model has as many classes as it may.
+    """
+
+    at: Int64s
+    lists: Ragged
+    known: NDArray[np.bool_]
+
+    def among(self, chosen: NDArray[np.bool_]) -> "Listed":
+        """The lists of fewer rows.
+
+        Args:
+            chosen: bool[k], which of the rows to go on with; at most those that are known.
+        """
+        if chosen.all():
+            return self
+        places = np.flatnonzero(chosen[self.at])
+        at = (np.cumsum(chosen) - 1)[self.at[places]]
+        return Listed(at, take_lists(self.lists, places), self.known[chosen])
+
+
+class MemberStore:
+    """What a partition knows of members.
+
+    Args:
+        details: an empty store.
+        classes: the partition's class codes.
+        limits: how long rows wait for each other.
+    """
+
+    def __init__(self, details: Details, classes: ClassCodes, limits: JoinLimits) -> None:
+        self.details = details
+        self._classes = classes
+        self._limits = limits
+
+    def of_predictions(self, rows: Predictions, kept: Int64s, value: Int64s) -> Listed:
+        """The members of predictions.
+
+        Args:
+            rows: the decoded batch.
+            kept: int64[k], the rows to take, rising.
+            value: int64[k], their values; changed where they stand for members: to hashes that no other model's share.
+
+        Returns:
+            Their lists.
+        """
+        at, lists = _of_kept(rows.members, kept)
+        group = rows.group[kept[at]].astype(np.int64)
+        is_set = np.array([one.task is Task.MULTILABEL for one in rows.groups], bool)[group]
+        models = [one.model for one in rows.groups]
+        value[at] ^= _salts(models)[group]
+        return self._encoded(at, lists, group, models, rows.classes, is_set=is_set, in_order=~is_set, rows=len(kept))
+
+    def of_labels(self, rows: Labels, kept: Int64s, value: Int64s) -> Listed:
+        """The members of labels; see ``of_predictions``.
+
+        Args:
+            rows: the decoded batch.
+            kept: int64[k], the rows to take, rising.
+            value: int64[k], their values; changed likewise.
+
+        Returns:
+            Their lists.
+        """
+        at, lists = _of_kept(rows.members, kept)
+        model, is_set = rows.model[kept[at]].astype(np.int64), rows.kind[kept[at]] == LabelKind.SET
+        value[at] ^= _salts(rows.models)[model]
+        in_order = np.zeros(len(at), bool)
+        return self._encoded(
+            at, lists, model, rows.models, rows.classes, is_set=is_set, in_order=in_order, rows=len(kept)
+        )
+
+    def keep_predicted(self, listed: Listed, value: Int64s, timestamp_ms: Int64s) -> None:
+        """Keep members for as long as their predictions may be in the join.
+
+        Args:
+            listed: the lists of k predictions.
+            value: int64[k].
+            timestamp_ms: int64[k].
+        """
+        expiry_ms = timestamp_ms[listed.at] + self._limits.horizon_ms
+        self.details.insert(value[listed.at], expiry_ms, listed.lists)
+
+    def keep_stated(self, listed: Listed, value: Int64s, effective_ms: Int64s) -> None:
+        """Keep members for as long as their labels may be in the join.
+
+        A prediction that a label joins is at most the early-label horizon after it, and stays for the label horizon.
+
+        Args:
+            listed: the lists of k labels.
+            value: int64[k].
+            effective_ms: int64[k].
+        """
+        expiry_ms = effective_ms[listed.at] + self._limits.early_ms + self._limits.horizon_ms
+        self.details.insert(value[listed.at], expiry_ms, listed.lists)
+
+    def add_to(self, part: Contributions, group: NDArray[np.integer], groups: Sequence[Group]) -> Contributions:
+        """Give contributions the members that they are about.
+
+        Args:
+            part: n contributions.
+            group: int[n], the groups of their predictions.
+            groups: the groups by code.
+
+        Returns:
+            The contributions; those whose members are not known, of rows from before there were any, are not usable.
+        """
+        if not len(self.details):
+            return part
+        used, place = np.unique(group, return_inverse=True)
+        wanted = np.array([groups[code].task in WITH_MEMBERS for code in used.tolist()], bool)[place] & part.usable
+        if not wanted.any():
+            return part
+        guessed, is_guess_known = self.details.read(part.changes.predicted, wanted)
+        stated, is_label_known = self.details.read(part.changes.label, wanted)
+        changes = replace(part.changes, guessed=guessed, stated=stated)
+        return replace(part, changes=changes, usable=part.usable & (~wanted | (is_guess_known & is_label_known)))
+
+    def _encoded(
+        self,
+        at: Int64s,
+        lists: Ragged,
+        owner: Int64s,
+        models: Sequence[str],
+        classes: Sequence[str],
+        *,
+        is_set: NDArray[np.bool_],
+        in_order: NDArray[np.bool_],
+        rows: int,
+    ) -> Listed:
+        """Lists in this partition's codes: sets of class codes, rising; gains by rising hash; rankings as they are."""
+        known = np.ones(rows, bool)
+        if not len(at):
+            return Listed(at, lists, known)
+        codes, member_of = lists.codes.copy(), list_of_members(lists)
+        coded = np.flatnonzero(is_set[member_of])
+        if len(coded):
+            code_of = self._coder(models, classes)
+            codes[coded] = encode_pairs(owner[member_of[coded]], codes[coded], len(classes), code_of)
+            known[at[member_of[coded[codes[coded] == NO_CODE]]]] = False
+        place = np.where(in_order[member_of], np.arange(len(codes)), codes)
+        order = np.lexsort((place, member_of))
+        return Listed(at, Ragged(lists.starts, codes[order], lists.weights[order]), known)
+
+    def _coder(self, models: Sequence[str], classes: Sequence[str]) -> Callable[[int, int], int]:
+        return lambda owner, name: self._classes.code(models[owner], classes[name])
+
+
+def _of_kept(members: Members, kept: Int64s) -> tuple[Int64s, Ragged]:
+    """The lists of the rows that are kept, and their places among these."""
+    if not len(members.row) or not len(kept):
+        return np.zeros(0, np.int64), take_lists(members.lists, np.zeros(0, np.int64))
+    place = np.minimum(np.searchsorted(kept, members.row), len(kept) - 1)
+    chosen = kept[place] == members.row
+    if chosen.all():
+        return place, members.lists
+    return place[chosen], take_lists(members.lists, np.flatnonzero(chosen))
+
+
+def _salts(models: Sequence[str]) -> Int64s:
+    """Class codes are a model's own: what equal names stand for differs from model to model."""
+    return np.array([murmur3_128(name.encode())[0] for name in models], np.uint64).view(np.int64)
