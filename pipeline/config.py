@@ -157,7 +157,7 @@ class RuleConfig(Section):
     host: str = "*"
     metric: str = Field(
         pattern=r"^(throughput_per_s|label_coverage|"
-        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments)\..+)$"
+        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments|generalisation)\..+)$"
     )
     window: Window | None = None
     above: Number | None = None

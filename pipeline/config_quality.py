@@ -56,11 +56,15 @@ class QualityConfig(Section):
     betas: tuple[Beta, ...] = Field((), max_length=8)
     class_intervals: bool = False
     gains: tuple[GainsConfig, ...] = ()
+    tracked: tuple[str, ...] = Field(
+        ("accuracy", "f1", "f1_macro", "subset_accuracy", "mae", "rmse", "r2"), max_length=16
+    )
     worst_segments: WorstSegmentsConfig = WorstSegmentsConfig()
 
     @classmethod
     def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
-        """A model with two matrices, a beta that is there already."""
+        """A model with two matrices, a beta that is there already, a metric that cannot be tracked."""
+        yield from _without_direction(raw, "tracked")
         tables = raw.get("gains")
         models = [one.get("model") if isinstance(one, Mapping) else None for one in _rows(tables)]
         for place, model in enumerate(models):

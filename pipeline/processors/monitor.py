@@ -15,6 +15,7 @@ from pipeline.core.codec import decode_models, encode_dead_letter
 from pipeline.core.errors import DriftlineError
 from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Group, Json, OutputRecord, RecordBatch
 from pipeline.core.families import Context, State
+from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.worst_segments import SECTION as WORST_SEGMENTS
 from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
@@ -22,7 +23,7 @@ from pipeline.processors.monitor_state import MonitorState
 from pipeline.processors.partials import CellKey, Progress, read_cell, read_hosts
 from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import PublishedWindow, Track
-from pipeline.processors.window_events import encode_event, host_event, window_event
+from pipeline.processors.window_events import add_report, encode_event, host_event, window_event
 
 PARTIALS, MODELS = "partials", "models"
 
@@ -203,7 +204,9 @@ class MonitorTask:
         yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
 
     def _compare(self, event: dict[str, Json], context: Context, group: Group, size: WindowSize, start_ms: int) -> None:
-        """Add what is said of everything together: how the version's segments compare with each other."""
+        """Add what is said of everything together: how it compares with the training, and segments with each other."""
+        measured, tracked = self._state.measured(group), self._settings.tracked
+        add_report(event, report_generalisation(tracked, event["quality"], measured))
         window = (start_ms, size.size_ms, self._settings.pane_ms)
         segments, ranking = self._state.segments(group), self._settings.ranking
         worst, reasons = worst_segments(ranking, context, event["quality"], segments, window)

@@ -22,6 +22,7 @@ class MonitorSettings:
         psi_threshold: the population stability index from which a feature counts as drifted.
         js_threshold: the Jensen-Shannon distance from which a feature counts as drifted.
         quality: which numbers of the quality section are wanted.
+        tracked: the metrics that are compared with the training's.
         ranking: how the worst segments are found.
         rules: the alert rules.
     """
@@ -33,6 +34,7 @@ class MonitorSettings:
     psi_threshold: float
     js_threshold: float
     quality: QualitySettings
+    tracked: tuple[str, ...]
     ranking: RankingSettings
     rules: tuple[Rule, ...]
 
@@ -56,6 +58,7 @@ def monitor_settings(config: Config) -> MonitorSettings:
         psi_threshold=config.reference.psi_threshold,
         js_threshold=config.reference.js_threshold,
         quality=_quality(config.quality),
+        tracked=config.quality.tracked,
         ranking=_ranking(config.quality.worst_segments),
         rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
     )

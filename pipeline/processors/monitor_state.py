@@ -10,7 +10,7 @@ start                                                the window is final
 host, host, start, piece                             the pane's readings by metric; deleted when closed
 progress, partition                                  the last progress of a joiner partition
 reference, model, version, part                      a piece of the profile of a model version
-model, model, version                                what the last ``model.v1`` event of a version says that rules need
+model, model, version                                what the last ``model.v1`` event of a version says it scored
 part, partition                                      there while only a part of a joiner partition's last cell has come
 rule, … and triggered, …                             see ``alerting``
 ===================================================  ==========================================================
@@ -122,9 +122,10 @@ class MonitorState:
         self._changes[orjson.dumps(["reference", model, model_version, piece["part"]])] = orjson.dumps(piece)
 
     def set_model(self, event: Json) -> None:
-        """Take in a ``model.v1`` event; of it is kept what rules need, since the rest may hold anything at any size."""
+        """Take in a ``model.v1`` event; of it is kept what was measured: the rest may hold anything at any size."""
         name = (event["model"], event["model_version"])
-        self._models[name] = {"quality": (event.get("metrics") or {}).get("test") or {}}
+        metrics = event.get("metrics") or {}
+        self._models[name] = {"quality": metrics.get("test") or {}, "train": metrics.get("train") or {}}
         self._changes[orjson.dumps(["model", *name])] = orjson.dumps(self._models[name])
 
     def set_part(self, partition: int, *, more: bool) -> None:
@@ -153,6 +154,11 @@ class MonitorState:
     def reference_metrics(self, group: Group) -> Json:
         """What a version scored on its test data, by section: ``{"quality": {metric: value}}``."""
         return self._models.get((group.model, group.model_version), {})
+
+    def measured(self, group: Group) -> Mapping[str, Mapping[str, Json]]:
+        """What a version scored before it was served: ``train`` and ``test``, each metric to value."""
+        model = self.reference_metrics(group)
+        return {"train": model.get("train", {}), "test": model.get("quality", {})}
 
     def stats(self) -> Mapping[str, float]:
         """The size of the state."""

@@ -8,7 +8,7 @@ import orjson
 
 from pipeline.core.accumulate.counts import Counts
 from pipeline.core.events import Json
-from pipeline.core.families import FAMILIES, Context
+from pipeline.core.families import FAMILIES, Context, Report
 from pipeline.core.window import WindowSize
 from pipeline.processors.partials import COUNTS
 from pipeline.processors.tracks import Pane
@@ -18,7 +18,16 @@ PUBLISHED_COUNTS = (
 )  # fmt: skip
 EVENT_BYTES = 800_000
 """How large an event may be, below Kafka's usual limit of a megabyte."""
-SECTIONS = ("quality", "estimated", "latency_ms", "drift", "drift_summary", "data_quality")
+SECTIONS = (
+    "quality",
+    "estimated",
+    "generalisation",
+    "label_delay_ms",
+    "latency_ms",
+    "drift",
+    "drift_summary",
+    "data_quality",
+)
 
 
 def window_event(
@@ -56,16 +65,24 @@ def window_event(
         "throughput_per_s": predictions * 1000 / size.size_ms,
         **{section: {} for section in SECTIONS},
     }
-    reasons = {} if predictions else {"label_coverage": "no_predictions"}
+    event["reasons"] = {} if predictions else {"label_coverage": "no_predictions"}
     # What belongs to no version holds labels that met no prediction, and nothing else.
     for family in FAMILIES if context.model_version else ():
         if family.report is not None:
-            report = family.report(pane[family.name], context)
-            for section, values in report.values.items():
-                _merge(event.setdefault(section, {}), values)
-            reasons.update(report.reasons)
-    event["reasons"] = reasons
+            add_report(event, family.report(pane[family.name], context))
     return event
+
+
+def add_report(event: dict[str, Any], report: Report) -> None:
+    """Put what was computed into an event.
+
+    Args:
+        event: the event; changed in place.
+        report: sections to be merged into it, and the reasons of what is null in them.
+    """
+    for section, values in report.values.items():
+        _merge(event.setdefault(section, {}), values)
+    event["reasons"].update(report.reasons)
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:

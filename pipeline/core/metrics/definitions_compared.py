@@ -1,4 +1,4 @@
-"""The metrics that compare: segments with each other."""
+"""The metrics that compare: live rows with the training's, segments with each other."""
 
 from pipeline.core.metrics.definition import Metric
 
@@ -29,3 +29,35 @@ WORST_SEGMENTS: tuple[Metric, ...] = (
         )
     ),
 )
+
+_NOT_MEASURED, _LIVE_NULL = "not_measured", "live_null"
+_TRACKED = "generalisation.<metric>"
+_OF_MODEL = "of the version's `model.v1` event, for each of `quality.tracked`"
+_ERROR = "E is the metric for a loss, 1 - metric for a score"
+_GOODFELLOW = "Goodfellow, Bengio, Courville 2016, Deep Learning, ch. 5.2"
+GENERALISATION: tuple[Metric, ...] = (
+    Metric(
+        f"{_TRACKED}.train", f"`metrics.train.<metric>` {_OF_MODEL}", "", "plain Python", _THE_METRICS,
+        nulls=(_NOT_MEASURED,),
+    ),
+    Metric(
+        f"{_TRACKED}.test", f"`metrics.test.<metric>` {_OF_MODEL}", "", "plain Python", _THE_METRICS,
+        nulls=(_NOT_MEASURED,),
+    ),
+    Metric(
+        f"{_TRACKED}.overfit_gap", f"E(test) - E(train); {_ERROR}", _GOODFELLOW, "plain Python", _THE_METRICS,
+        nulls=(_NOT_MEASURED,),
+    ),
+    Metric(
+        f"{_TRACKED}.live_gap", "E(live) - E(train): the generalisation gap on the stream", _GOODFELLOW, "plain Python",
+        _THE_METRICS, nulls=(_NOT_MEASURED, _LIVE_NULL),
+    ),
+    Metric(
+        f"{_TRACKED}.train_live_ratio", "E(train) / E(live): 1 where live rows are as easy, towards 0 for a model that "
+        "is overfitted", "", "plain Python", nulls=(_NOT_MEASURED, _LIVE_NULL, "undefined", "overflow"),
+    ),
+    Metric(
+        f"{_TRACKED}.complement", "1 - E(train) / E(live): the share of the live error that the training did not show",
+        "", "plain Python", nulls=(_NOT_MEASURED, _LIVE_NULL, "undefined", "overflow"),
+    ),
+)  # fmt: skip

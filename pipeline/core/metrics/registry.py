@@ -5,8 +5,9 @@ from functools import cache
 
 from pipeline.core.metrics.definition import Metric
 from pipeline.core.metrics.definitions_classes import CLASSES
-from pipeline.core.metrics.definitions_compared import WORST_SEGMENTS
+from pipeline.core.metrics.definitions_compared import GENERALISATION, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
+from pipeline.core.metrics.definitions_maturity import LABEL_DELAYS
 from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS, SETS
 
 SECTIONS: dict[str, tuple[Metric, ...]] = {
@@ -15,7 +16,9 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Sets of labels": SETS,
     "Numbers": NUMBERS,
     "Intervals": INTERVALS,
+    "Training against live": GENERALISATION,
     "Worst segments": WORST_SEGMENTS,
+    "Delays of labels": LABEL_DELAYS,
     "Latency": LATENCY,
     "Drift": DRIFT,
     "Features": DATA_QUALITY,
@@ -34,6 +37,8 @@ REASONS = {
     "too_many_classes": "a binary model with more than two class names, none of them `1`",
     "no_variance": "rows that are all alike, or a single one, give no standard error; that is not certainty",
     "too_few_rows": "fewer rows than the number needs",
+    "not_measured": "the version's `model.v1` event has no such metric; once for all where it has none",
+    "live_null": "the live metric is null; `reasons` has why",
     "no_segments": "no segment of the version has a labelled row in this window",
     "constant_target": "all labels are the same: there is no variance to explain",
     "not_above_minus_one": "a prediction or label of -1 or less has no logarithm of one more",

@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.core.accumulate.bins import Bins
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion
 from pipeline.core.accumulate.counts import Counts
+from pipeline.core.accumulate.delays import Delays, fold_delays
 from pipeline.core.accumulate.errors import fold_errors
 from pipeline.core.accumulate.hosts import fold_resources
 from pipeline.core.accumulate.latency import fold_latency
@@ -34,6 +35,7 @@ from pipeline.core.events import (
 )  # fmt: skip
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.document import as_markdown
+from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
 from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.metrics.worst_segments import RankingSettings
@@ -44,11 +46,15 @@ from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import monitor_settings
 from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import Track
-from pipeline.processors.window_events import SECTIONS, host_event, window_event
+from pipeline.processors.window_events import SECTIONS, add_report, host_event, window_event
 from tests.processors.schema import check
 
 ROOT = Path(__file__).parents[3]
 COMPARED = ("worst_segments",)
+MEASURED: Mapping[str, Mapping[str, Json]] = {
+    "train": {"accuracy": 0.9, "f1_macro": 0.9, "mae": 1e100},
+    "test": {"accuracy": 0.8, "mae": 3.0, "r2": 0.5},
+}
 RANKING = RankingSettings(("accuracy", "mae"), 3, 2)
 SIZE = WindowSize(60_000, 60_000)
 ROWS = 150
@@ -93,7 +99,11 @@ def of_labels(task: Task, predicted: Sequence[float], label: Sequence[float]) ->
         return {"sets": Sets(len(label), 3)}
     names = ["0", "1", "x", "y"]
     guess, truth = (np.array([names.index(str(one)) for one in column], np.int64) for column in (predicted, label))
-    return {"confusion": fold_confusion(LabelChanges(guess, truth, signs, names), where).get(0, Confusion())}
+    changes = LabelChanges(guess, truth, signs, names, delay_ms=np.arange(len(label)))
+    return {
+        "confusion": fold_confusion(changes, where).get(0, Confusion()),
+        "delays": fold_delays(changes, where).get(0, Delays()),
+    }
 
 
 def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfile | None, *, rows: int) -> Json:
@@ -101,9 +111,12 @@ def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfil
     track.merge_pane(0, {"counts": Counts({"predictions": rows, "labelled": rows and 5}), **states})
     context = Context("m", "1", task, "", 60_000, False, reference, 0.2, 0.1, SETTINGS)  # noqa: FBT003 - final
     event = window_event(context, track.merged(0, 60_000, 60_000), SIZE, 0, revision=0, now_ms=9)
+    tracked = ("accuracy", "f1_macro", "mae", "r2")
+    add_report(event, report_generalisation(tracked, event["quality"], MEASURED if states else {}))
     window = (0, 60_000, 60_000)
     event["worst_segments"], why = worst_segments(RANKING, context, event["quality"], [track] if states else [], window)
     event["reasons"] |= why
+    check("window_metrics.v1", event)
     check("window_metrics.v1", event)
     return event
 
@@ -120,7 +133,7 @@ def events() -> tuple[Json, ...]:
         Task.MULTILABEL: [([0] * 5, [0] * 5)],
         Task.REGRESSION: [
             (np.arange(20.0) ** 2, np.arange(20.0)), ([1.0], [3.0]), ([1.0, 2.0], [3.0, 3.0]),
-            ([-5.0, 1.0], [1.0, 2.0]),
+            ([-5.0, 1.0], [1.0, 2.0]), ([1e-300], [0.0]),
             ([1.7e308, 1.0], [-1.7e308, 1.0]), ([1e300, 1.0], [0.0, 3.0]), ([1e20] * 30, [0.0, 1.0] * 15),
             ([1e200, 1.7e308] * 9, [0.0, 1.0] * 9),
         ],
