@@ -16,7 +16,7 @@ PARTITIONS, RECORDS_EACH, TOPICS = 100, 5, 8
 
 # A request a record, tried again at once: with several requests on their way, one of the eight topics lost records in
 # more than half of the tries.
-HURRIED = {"linger.ms": 0, "batch.num.messages": 1, "retry.backoff.ms": 1}
+HURRIED = {"linger.ms": 0, "batch.num.messages": 1, "retry.backoff.ms": 1, "transaction.timeout.ms": 120_000}
 
 
 def publishers(address: str) -> dict[str, Any]:
