@@ -1,6 +1,7 @@
 """What many tests share: one real broker a session, a prefix of its own for each test, and waiting with a deadline."""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ TEST_PARTITIONS = 2
 
 # A test that wants a local copy of the state says so; no other leaves anything in the home directory.
 os.environ["DRIFTLINE_WORKER__STATE_DIR"] = ""
+
+# A shell starts what runs beside it with Ctrl-C ignored, which the processes of tests would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A kernel's first call loads it, and the machine may be busy: how long an example takes says nothing.
 settings.register_profile("driftline", deadline=None)
