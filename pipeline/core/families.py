@@ -8,6 +8,7 @@ from pipeline.core.accumulate.delays import Delays, fold_delays, halve_delays
 from pipeline.core.accumulate.errors import Errors, fold_errors
 from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
+from pipeline.core.accumulate.multilabel import Multilabel, fold_multilabel, halve_multilabel
 from pipeline.core.accumulate.offsets import OffsetRanges
 from pipeline.core.accumulate.residuals import Residuals, fold_residuals
 from pipeline.core.accumulate.sets import Sets, fold_sets
@@ -19,6 +20,7 @@ from pipeline.core.metrics.drift import report_drift
 from pipeline.core.metrics.errors import report_errors
 from pipeline.core.metrics.latency import report_latency
 from pipeline.core.metrics.residuals import report_residuals
+from pipeline.core.metrics.multilabel import report_multilabel
 from pipeline.core.metrics.sets import report_sets
 
 __all__ = ["FAMILIES", "Context", "Family", "References", "Report", "State"]
@@ -36,6 +38,14 @@ FAMILIES: tuple[Family[Any], ...] = (
     Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
     Family("residuals", Residuals, Residuals.from_wire, fold_labels=fold_residuals, report=report_residuals),
     Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),
+    Family(
+        "multilabel",
+        Multilabel,
+        Multilabel.from_wire,
+        fold_labels=fold_multilabel,
+        report=report_multilabel,
+        halve=halve_multilabel,
+    ),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(
         "moments",

@@ -138,6 +138,17 @@ class ReferenceProfile:
         content = orjson.dumps(self._content(), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(content).hexdigest()[:16]
 
+    @cached_property
+    def places(self) -> Mapping[str, slice]:
+        """Where each feature's slots but ``missing`` stand in a row of all features' counts, in the order of names."""
+        ends = np.cumsum([0, *(self.features[name].slots - 1 for name in sorted(self.features))]).tolist()
+        return {name: slice(*ends[at : at + 2]) for at, name in enumerate(sorted(self.features))}
+
+    @property
+    def size(self) -> int:
+        """The length of such a row."""
+        return sum(feature.slots - 1 for feature in self.features.values())
+
     def to_json(self) -> Json:
         """The profile as a JSON object, with its id."""
         return {"id": self.id, **self._content()}

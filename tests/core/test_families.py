@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.accumulate.offsets import fold_offsets
-from pipeline.core.events import Cells, FeatureColumn, FeatureTable, Group, LabelChanges, Predictions, Task
+from pipeline.core.events import Cells, FeatureColumn, FeatureTable, Group, LabelChanges, Predictions, Ragged, Task
 from pipeline.core.families import FAMILIES, Context, Family, State
 from pipeline.core.reference import ReferenceProfile, build_profile
 
@@ -36,11 +36,15 @@ class Row:
     numbers: tuple[float, float]
     offset: int
     delay_ms: int
+    lists: tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
     sign: int = 1
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 values = finite | st.sampled_from(TEXTS) | st.none() | st.sampled_from([0.0, -0.0, 1.0])
+lists = st.dictionaries(st.integers(0, len(CLASSES) - 1), st.floats(-1, 9), max_size=3).map(
+    lambda members: tuple(sorted(members.items()))
+)
 rows = st.builds(
     Row,
     group=st.integers(0, len(GROUPS) - 1),
@@ -52,6 +56,7 @@ rows = st.builds(
     label=st.integers(0, len(CLASSES) - 1),
     numbers=st.tuples(finite, finite) | st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
     offset=st.integers(0, 2**40),
+    lists=st.tuples(lists, lists),
     delay_ms=st.integers(-10, 2**40) | st.integers(1, 40),
 )
 
@@ -129,6 +134,12 @@ def predictions_of(batch: Sequence[Row]) -> Predictions:
     )
 
 
+def ragged(lists: Sequence[Sequence[tuple[int, float]]]) -> Ragged:
+    flat = [member for one in lists for member in one]
+    starts = np.cumsum([0, *map(len, lists)])
+    return Ragged(starts, np.array([code for code, _ in flat], np.int64), np.array([gain for _, gain in flat], float))
+
+
 def changes_of(batch: Sequence[Row]) -> LabelChanges:
     def coded(row: Row, index: int, number: float) -> int:
         if GROUPS[row.group].task is Task.REGRESSION:
@@ -140,6 +151,8 @@ def changes_of(batch: Sequence[Row]) -> LabelChanges:
         label=np.array([coded(row, row.label, row.numbers[1]) for row in batch], np.int64),
         sign=np.array([row.sign for row in batch], np.int64),
         classes=CLASSES,
+        guessed=ragged([row.lists[0] for row in batch]),
+        stated=ragged([row.lists[1] for row in batch]),
         delay_ms=np.array([row.delay_ms for row in batch], np.int64),
     )
 

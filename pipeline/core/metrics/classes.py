@@ -83,8 +83,8 @@ def report_classes(state: Confusion, context: Context) -> Report:
     if not table.total:
         reasons = {**_because(quality, "no_labels"), "quality.intervals": "no_labels"}
     section, why = as_section(intervals)
-    per_class, why_classes = _per_class(table, ratios, settings, z)
-    return Report({"quality": {**quality, "intervals": section, "per_class": per_class}}, reasons | why | why_classes)
+    by_class, why_classes = per_class(table, ratios, settings, z)
+    return Report({"quality": {**quality, "intervals": section, "per_class": by_class}}, reasons | why | why_classes)
 
 
 def _of_all(
@@ -146,10 +146,20 @@ def _class_intervals(
     return intervals
 
 
-def _per_class(
+def per_class(
     table: ClassTable, ratios: tuple[ClassRatio, ...], settings: QualitySettings, z: float
 ) -> tuple[dict[str, Json], dict[str, str]]:
-    """The classes one by one."""
+    """The classes one by one, as ``quality.per_class`` has them.
+
+    Args:
+        table: the counts.
+        ratios: precision, recall, F1 and maybe others.
+        settings: whether each class has intervals.
+        z: the normal deviate.
+
+    Returns:
+        Each class's numbers, and the reason of each null by its path.
+    """
     section: dict[str, Json] = {}
     reasons: dict[str, str] = {}
     by_support = sorted(range(len(table.names)), key=lambda place: (-table.support[place], table.names[place]))

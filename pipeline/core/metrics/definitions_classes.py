@@ -19,7 +19,7 @@ _NAMES = {
 }
 _SPECIFICITY = ("TN / (n - T)", "Yerushalmy 1947, Public Health Reports 62", "sklearn.metrics.recall_score", "Wilson")
 _AVERAGES = {
-    "micro": "over all rows together: the accuracy, as each row has one class",
+    "micro": "of the sums over the classes: the accuracy where each row has one class",
     "macro": "plain mean over the classes where it is defined",
     "weighted": "mean weighted by T over the classes where it is defined",
 }
@@ -28,6 +28,7 @@ _AVERAGE_INTERVALS = {
     "recall_macro": "variance recovery from each class's Wilson interval",
     "recall_weighted": "Wilson; it is the accuracy",
 }
+_OF_SETS = {"micro": "; of sets: normal, ratio of sums over rows"}
 
 
 def _averages() -> Iterator[Metric]:
@@ -35,14 +36,14 @@ def _averages() -> Iterator[Metric]:
         for average, how in _AVERAGES.items():
             full = f"{name}_{average}"
             interval = "that of accuracy" if average == "micro" else "normal, delta method"
-            # The classes that were predicted may all be ones that are true nowhere; each other average has some class.
-            nulls = ("no_labels", "undefined") if full == "precision_weighted" else ("no_labels",)
+            # Where each row has one class each average has some class, but for those of classes that are true nowhere.
+            nulls = ("no_labels",) if name.startswith("fbeta") else ("no_labels", "undefined")
             yield Metric(
                 f"quality.{full}",
                 f"{formula}, {how}",
                 source,
                 oracle,
-                interval=_AVERAGE_INTERVALS.get(full, interval),
+                interval=_AVERAGE_INTERVALS.get(full, interval) + _OF_SETS.get(average, "; of sets: none"),
                 nulls=nulls,
             )
 

@@ -1,4 +1,4 @@
-"""The metrics of models that predict numbers or sets, and the intervals that all of quality shares."""
+"""The metrics of models that predict numbers, and the intervals that all of quality shares."""
 
 from pipeline.core.metrics.definition import Metric
 
@@ -134,18 +134,6 @@ NUMBERS: tuple[Metric, ...] = (
     ),
     *(_size(percent) for percent in (90, 99)),
     *(_residual(percent) for percent in (5, 25, 50, 75, 95)),
-)
-
-SETS: tuple[Metric, ...] = (
-    Metric(
-        "quality.subset_accuracy",
-        "rows whose predicted set is the true one / n",
-        "",
-        "sklearn.metrics.accuracy_score",
-        interval="Wilson",
-        nulls=("no_labels",),
-        cost="count",
-    ),
 )
 
 INTERVALS: tuple[Metric, ...] = (

@@ -52,7 +52,7 @@ def report_drift(state: Bins, context: Context) -> Report:
     if state.rows < MIN_ROWS:
         return _without("too_few_rows", sorted(profile.features))
     section = {
-        name: _compare(feature, state.counts(name, feature.slots), context)
+        name: _compare(feature, state.slots(profile, name), context)
         for name, feature in sorted(profile.features.items())
     }
     drifted = sum(one["drifted"] for one in section.values())

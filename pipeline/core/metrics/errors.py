@@ -18,7 +18,7 @@ from pipeline.core.accumulate.errors import Errors
 from pipeline.core.accumulate.exact_sum import ExactSum
 from pipeline.core.events import Json, Task
 from pipeline.core.family import Context, Report
-from pipeline.core.metrics.intervals import Interval, as_section, normal_deviate, normal_interval
+from pipeline.core.metrics.intervals import Interval, as_section, error_of_mean, normal_deviate, normal_interval
 
 _ROUNDED = 2.0**-25
 """A deviation of squared errors this small, as a share of their mean, is what rounding them made."""
@@ -105,21 +105,12 @@ def _intervals(state: Errors, quality: Mapping[str, Json], z: float) -> dict[str
     """The normal intervals of the means, from exact second moments."""
     found: dict[str, Interval | None] = {}
     if quality["mae"] is not None:
-        found["mae"] = normal_interval(quality["mae"], _error_of_mean(state.sizes, state.squares, state.count), z, 0.0)
+        found["mae"] = normal_interval(quality["mae"], error_of_mean(state.sizes, state.squares, state.count), z, 0.0)
     if quality["bias"] is not None:
-        found["bias"] = normal_interval(quality["bias"], _error_of_mean(state.total, state.squares, state.count), z)
+        found["bias"] = normal_interval(quality["bias"], error_of_mean(state.total, state.squares, state.count), z)
     if quality["mse"] is not None and not state.beyond_squares:
-        error = _error_of_mean(state.squares, state.fourth, state.count)
+        error = error_of_mean(state.squares, state.fourth, state.count)
         real = error * math.sqrt(state.count) > _ROUNDED * quality["mse"]
         mse = found["mse"] = normal_interval(quality["mse"], error, z, 0.0) if real else None
         found["rmse"] = mse and (math.sqrt(mse[0]), math.sqrt(mse[1]))
     return found
-
-
-def _error_of_mean(total: ExactSum, squares: ExactSum, count: int) -> float:
-    """The standard error of a mean: the sample's standard deviation over the root of the count; 0 for one row."""
-    variation = total.variation(squares, count)
-    # Squares that were rounded before they were summed can leave less than nothing.
-    if count < 2 or variation.mantissa <= 0:
-        return 0.0
-    return variation.root_divided_by(count * count) / math.sqrt(count - 1)

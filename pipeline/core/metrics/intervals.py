@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import TypeAlias
 
+from pipeline.core.accumulate.exact_sum import ExactSum
 from pipeline.core.events import Json
 
 Interval: TypeAlias = tuple[float, float]
@@ -110,6 +111,23 @@ def normal_interval(
     if error <= _LEAST_ERROR * max(abs(value), error):
         return None
     return max(value - z * error, least), min(value + z * error, greatest)
+
+
+def error_of_mean(total: ExactSum, squares: ExactSum, count: int) -> float:
+    """The standard error of a mean: the sample's standard deviation over the root of the count.
+
+    Args:
+        total: the exact sum.
+        squares: the sum of the squares.
+        count: the number of rows.
+
+    Returns:
+        0 for one row, and where squares that were rounded before they were summed leave less than nothing.
+    """
+    variation = total.variation(squares, count)
+    if count < 2 or variation.mantissa <= 0:
+        return 0.0
+    return variation.root_divided_by(count * count) / math.sqrt(count - 1)
 
 
 def as_section(intervals: Mapping[str, Interval | None]) -> tuple[dict[str, Json], dict[str, str]]:

@@ -7,8 +7,9 @@ from pipeline.core.metrics.definition import Metric
 from pipeline.core.metrics.definitions_classes import CLASSES
 from pipeline.core.metrics.definitions_compared import GENERALISATION, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
+from pipeline.core.metrics.definitions_lists import SETS
 from pipeline.core.metrics.definitions_maturity import LABEL_DELAYS
-from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS, SETS
+from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS
 
 SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Counts and rates": COUNTS,

@@ -41,8 +41,8 @@ def report(profile: ReferenceProfile | None, values: Float64s) -> Report:
     state = Bins()
     if profile is not None and len(values):
         feature = profile.features["x"]
-        state = Bins(profile.id, len(values))
-        state.features["x"] = np.bincount(feature.slot(FeatureColumn(values)), minlength=feature.slots)[:-1]
+        counts = np.bincount(feature.slot(FeatureColumn(values)), minlength=feature.slots)[:-1]
+        state = Bins(profile.id, len(values), counts)
     return report_drift(state, Context("m", "1", Task.BINARY, "", 60_000, False, profile, 0.2, 0.1))  # noqa: FBT003 - final
 
 

@@ -78,10 +78,9 @@ def of_predictions(task: Task) -> dict[str, State]:
         times, zeros, np.zeros((ROWS, 2), np.uint64), times, zeros, times, times.astype(float),
         np.geomspace(1, 50, ROWS), zeros, [Group("m", "1", task)], [], [()], [table],
     )  # fmt: skip
-    bins = Bins(PROFILE.id, ROWS)
-    bins.features["a"] = np.bincount(PROFILE.features["a"].slot(FEATURES["a"]), minlength=PROFILE.features["a"].slots)[
-        :-1
-    ]
+    bins = Bins(PROFILE.id, ROWS, np.zeros(PROFILE.size, np.int64))
+    feature = PROFILE.features["a"]
+    bins.counts[PROFILE.places["a"]] = np.bincount(feature.slot(FEATURES["a"]), minlength=feature.slots)[:-1]
     return {
         "latency": fold_latency(rows, cells(task, ROWS), {})[0],
         "moments": fold_moments(rows, cells(task, ROWS), {})[0],
