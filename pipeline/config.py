@@ -2,13 +2,14 @@
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.config_objectives import ObjectiveConfig, objective_conflicts
 from pipeline.config_quality import QualityConfig
 from pipeline.config_section import (
     Conflict,
@@ -157,7 +158,8 @@ class RuleConfig(Section):
     host: str = "*"
     metric: str = Field(
         pattern=r"^(throughput_per_s|label_coverage|"
-        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments|generalisation)\..+)$"
+        r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments|generalisation|"
+        r"objectives)\..+)$"
     )
     window: Window | None = None
     above: Number | None = None
@@ -240,6 +242,7 @@ class Config(BaseSettings):
     reference: ReferenceConfig = ReferenceConfig()
     references: tuple[ReferenceFile, ...] = ()
     quality: QualityConfig = QualityConfig()
+    objectives: tuple[ObjectiveConfig, ...] = Field((), max_length=100)
     rules: tuple[RuleConfig, ...] = ()
     worker: WorkerConfig = WorkerConfig()
     host_agent: HostAgentConfig = HostAgentConfig()
@@ -277,6 +280,8 @@ class Config(BaseSettings):
                 known = ", ".join(map(str, sizes))
                 problem = f"{wanted[0]} is not among windows.sizes, which has {known}"
                 yield Conflict(("rules", place, "window"), problem, "add it there or choose one of those")
+        pane = _pane_of(sizes) if sizes else None
+        yield from objective_conflicts(_rows(raw.get("objectives")), _rows(raw.get("rules")), pane)
         learn = _number_in(raw, "reference", "learn_rows", ReferenceConfig().learn_rows)
         kept = _number_in(raw, "joiner", "max_buffered_feature_rows", JoinerConfig().max_buffered_feature_rows)
         if learn is not None and kept is not None and learn > kept:
@@ -288,6 +293,13 @@ class Config(BaseSettings):
     def _with_conflicts(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         validated: Self = tell_all(cls.__name__, raw, handler, cls.conflicts)
         return validated
+
+
+def _pane_of(sizes: Iterable[WindowSize]) -> int | None:
+    try:
+        return pane_ms(sizes)
+    except ValueError:
+        return None  # told of the section itself
 
 
 def _rows(value: Any) -> list[Any]:

@@ -192,6 +192,8 @@ class MonitorTask:
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
         if group.model_version and track.segment == NO_SEGMENT:
             self._compare(event, context, group, size, start_ms)
+        for report in self._state.objectives.report(group, track.segment, start_ms + size.size_ms, merged):
+            add_report(event, report)
         names = (group.model, group.model_version, track.segment, str(size), str(start_ms))
         record_key = "|".join(names).encode()
         yield OutputRecord("window-metrics", record_key, encode_event(event), schema="window_metrics.v1")

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.config import Config, RuleConfig
+from pipeline.config_objectives import ObjectiveConfig
 from pipeline.config_quality import QualityConfig, WorstSegmentsConfig
+from pipeline.core.metrics.objectives import Objective
 from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.metrics.worst_segments import RankingSettings
 from pipeline.core.rules import Rule
@@ -24,6 +26,7 @@ class MonitorSettings:
         quality: which numbers of the quality section are wanted.
         tracked: the metrics that are compared with the training's.
         ranking: how the worst segments are found.
+        objectives: the service-level objectives.
         rules: the alert rules.
     """
 
@@ -36,6 +39,7 @@ class MonitorSettings:
     quality: QualitySettings
     tracked: tuple[str, ...]
     ranking: RankingSettings
+    objectives: tuple[Objective, ...]
     rules: tuple[Rule, ...]
 
     @property
@@ -60,6 +64,7 @@ def monitor_settings(config: Config) -> MonitorSettings:
         quality=_quality(config.quality),
         tracked=config.quality.tracked,
         ranking=_ranking(config.quality.worst_segments),
+        objectives=tuple(_objective(one) for one in config.objectives),
         rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
     )
 
@@ -74,6 +79,20 @@ def _quality(quality: QualityConfig) -> QualitySettings:
 
 def _ranking(worst: WorstSegmentsConfig) -> RankingSettings:
     return RankingSettings(worst.metrics, worst.count, worst.min_labelled)
+
+
+def _objective(one: ObjectiveConfig) -> Objective:
+    return Objective(
+        name=one.name,
+        model=one.model,
+        segment=one.segment,
+        latency_ms=one.latency_ms,
+        absolute_error=one.absolute_error,
+        correct=bool(one.correct),
+        target=one.target,
+        period_ms=one.period,
+        burn_rates=one.burn_rates,
+    )
 
 
 def _rule(rule: RuleConfig, shortest: WindowSize) -> Rule:

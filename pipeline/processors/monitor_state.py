@@ -13,6 +13,7 @@ reference, model, version, part                      a piece of the profile of a
 model, model, version                                what the last ``model.v1`` event of a version says it scored
 part, partition                                      there while only a part of a joiner partition's last cell has come
 rule, … and triggered, …                             see ``alerting``
+objective, …                                         see ``objectives``
 ===================================================  ==========================================================
 """
 
@@ -31,6 +32,7 @@ from pipeline.core.window import WindowSize, parse_window
 from pipeline.processors.alerting import Alerting
 from pipeline.processors.hosts import HostPanes
 from pipeline.processors.monitor_config import MonitorSettings
+from pipeline.processors.objectives import Objectives
 from pipeline.processors.partials import Progress
 from pipeline.processors.pieces import PieceLog, pack_states
 from pipeline.processors.tracks import PublishedWindow, Track, pane_from_json
@@ -51,6 +53,7 @@ class MonitorState:
         self.tracks: dict[TrackKey, Track] = {}
         self._segments: dict[Group, dict[str, Track]] = {}
         self.alerting = Alerting(settings.rules)
+        self.objectives = Objectives(settings.objectives, settings.pane_ms, settings.horizon_ms, settings.longest_ms)
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
         self._progress: dict[int, Progress] = {}
         self._references: dict[tuple[str, str], ReferenceProfile] = {}
@@ -87,6 +90,7 @@ class MonitorState:
         track = self._track(key)
         if start_ms not in track.panes:
             self._expect_old_pane(key, start_ms)
+        self.objectives.count(*key, start_ms, states)
         track.merge_pane(start_ms, states)
         self._changed_panes.update((key, start_ms, _side(name)) for name in states)
         for size, window_ms in open_windows:
@@ -166,6 +170,7 @@ class MonitorState:
             "tracks": len(self.tracks),
             "panes": sum(len(track.panes) for track in self.tracks.values()),
             "open_windows": sum(len(track.windows) for track in self.tracks.values()),
+            "objective_tallies": self.objectives.size(),
             "limited_host_panes": self.hosts.limited,
         }
 
@@ -227,6 +232,7 @@ class MonitorState:
             del track.panes[start_ms]
             if not track.panes:
                 self._forget_track(key)
+        self.objectives.drop_old(final_ms)
         self.hosts.drop_old(self._least_ms["resources_ms"])
 
     # --- changelog -----------------------------------------------------------------------------------------------
@@ -240,6 +246,7 @@ class MonitorState:
         yield from self._changes.items()
         yield from self.hosts.changelog()
         yield from self.alerting.changelog()
+        yield from self.objectives.changelog()
         self._changed_panes, self._changes = set(), {}
 
     def restore(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
@@ -252,6 +259,8 @@ class MonitorState:
             kind, *name = orjson.loads(key)
             if kind == "host":
                 self.hosts.restore(name, value)
+            elif kind == "objective":
+                self.objectives.restore(name, value)
             elif kind == "pane":
                 self._log.restore((kind, *name[:-1]), name[-1], value)
             elif kind == "window":

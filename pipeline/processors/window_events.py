@@ -22,6 +22,7 @@ SECTIONS = (
     "quality",
     "estimated",
     "generalisation",
+    "objectives",
     "label_delay_ms",
     "latency_ms",
     "drift",

@@ -25,3 +25,17 @@ def bucket_value(prefix: int) -> float:
     ends = np.array([prefix << BUCKET_SHIFT, (prefix + 1) << BUCKET_SHIFT], np.int64)
     low, high = ends.view(np.float64).tolist()
     return float(2.0 * low * high / (low + high))
+
+
+def nearest_edge(value: float) -> int:
+    """The bucket that begins nearest to a value: what counts before it is below the value, within ``RELATIVE_ERROR``.
+
+    Args:
+        value: a finite double of 2^-1022 or more.
+
+    Returns:
+        The leading bits that the bucket's doubles have in common.
+    """
+    prefix = int(np.array([value]).view(np.int64)[0]) >> BUCKET_SHIFT
+    low, high = (np.array([prefix, prefix + 1], np.int64) << BUCKET_SHIFT).view(np.float64).tolist()
+    return prefix if value - low <= high - value else prefix + 1

@@ -1,4 +1,4 @@
-"""The metrics that compare: live rows with the training's, segments with each other."""
+"""The metrics that compare: live rows with the training's, segments with each other, events with objectives."""
 
 from pipeline.core.metrics.definition import Metric
 
@@ -59,5 +59,31 @@ GENERALISATION: tuple[Metric, ...] = (
     Metric(
         f"{_TRACKED}.complement", "1 - E(train) / E(live): the share of the live error that the training did not show",
         "", "plain Python", nulls=(_NOT_MEASURED, _LIVE_NULL, "undefined", "overflow"),
+    ),
+)  # fmt: skip
+
+_WORKBOOK = "Beyer et al. 2018, The Site Reliability Workbook, ch. 2, 5"
+_OBJECTIVE = "objectives.<objective>"
+_EDGE = "its threshold is held within 0.78 % (1/129)"
+_NO_EVENTS = ("no_events",)
+OBJECTIVES: tuple[Metric, ...] = (
+    Metric(
+        f"{_OBJECTIVE}.good", "events of the window that are good: predictions faster than `latency_ms`, or labelled "
+        "rows that are right or closer than `absolute_error`", "", "plain Python", "events", _EDGE, cost="sketch",
+    ),
+    Metric(
+        f"{_OBJECTIVE}.total", "events that could be: predictions with a latency, or labelled rows", "", "plain Python",
+        "events", cost="count",
+    ),
+    Metric(f"{_OBJECTIVE}.good_ratio", "good / total", _WORKBOOK, "plain Python", exactness=_EDGE, nulls=_NO_EVENTS),
+    Metric(
+        f"{_OBJECTIVE}.error_budget_left", "1 - bad / ((1 - target) total), over the `period` up to the window's end",
+        _WORKBOOK, "plain Python", exactness=f"{_EDGE}; longer than 1,000 panes, a length is up to 0.1 % of the "
+        "objective's longest one longer", nulls=_NO_EVENTS,
+    ),
+    Metric(
+        f"{_OBJECTIVE}.burn_rate.<length>", "bad / ((1 - target) total), over the length up to the window's end; of "
+        "two lengths, `1h/5m`, the lesser one", _WORKBOOK, "plain Python", exactness="as `error_budget_left`",
+        nulls=_NO_EVENTS,
     ),
 )  # fmt: skip

@@ -36,6 +36,7 @@ from pipeline.core.events import (
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.document import as_markdown
 from pipeline.core.metrics.generalisation import report_generalisation
+from pipeline.core.metrics.objectives import Objective
 from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
 from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.metrics.worst_segments import RankingSettings
@@ -44,6 +45,7 @@ from pipeline.core.reference import ReferenceProfile, build_profile
 from pipeline.core.rules import RuleState, judge, subjects
 from pipeline.core.window import WindowSize
 from pipeline.processors.monitor_config import monitor_settings
+from pipeline.processors.objectives import Objectives
 from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import Track
 from pipeline.processors.window_events import SECTIONS, add_report, host_event, window_event
@@ -112,6 +114,10 @@ def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfil
     event = window_event(context, track.merged(0, 60_000, 60_000), SIZE, 0, revision=0, now_ms=9)
     tracked = ("accuracy", "f1_macro", "mae", "r2")
     add_report(event, report_generalisation(tracked, event["quality"], MEASURED if states else {}))
+    objectives = Objectives([Objective("o", 0.9, 60_000, (SIZE,), latency_ms=20.0)], 60_000, 0, 60_000)
+    objectives.count(track.group, "", 0, states)
+    for report in objectives.report(track.group, "", 60_000, states):
+        add_report(event, report)
     window = (0, 60_000, 60_000)
     event["worst_segments"], why = worst_segments(RANKING, context, event["quality"], [track] if states else [], window)
     event["reasons"] |= why
