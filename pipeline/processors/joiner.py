@@ -62,6 +62,9 @@ STEP_MS = 60_000
 STEP_ROWS = 200_000
 """And by how many rows: a pause drops what was fetched ahead, which only saves memory when it holds back many."""
 
+LABEL_STEPS = 16
+"""How often within a pane the monitor hears how far labels have been read: it says by that how many are to come."""
+
 _PAIRS = ((PREDICTIONS, LABELS), (LABELS, PREDICTIONS))
 _DECODE = {PREDICTIONS: decode_predictions, LABELS: decode_labels, RESOURCES: decode_resources}
 
@@ -350,6 +353,7 @@ class JoinerTask:
         predictions_ms = state.watermarks[PREDICTIONS].value_ms
         final_ms = min(predictions_ms, state.watermarks[LABELS].value_ms)
         pane, horizon = settings.pane_ms, settings.limits.horizon_ms
+        step = max(1, pane // LABEL_STEPS)
         if (final_ms - horizon) // pane > (state.final_ms - horizon) // pane:
             state.final_ms = final_ms
             self._count_unmatched(self._store.sweep(final_ms))
@@ -364,6 +368,7 @@ class JoinerTask:
             predictions_ms=predictions_ms // pane * pane,
             final_ms=state.final_ms,
             resources_ms=resources_ms // pane * pane,
+            labels_ms=state.watermarks[LABELS].newest_ms // step * step,
         )
 
     def _count_unmatched(self, labels: Unmatched) -> None:

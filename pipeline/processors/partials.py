@@ -18,6 +18,7 @@ from pipeline.core.events import Cells, Group, Json, OutputRecord, Task
 from pipeline.core.families import FAMILIES, State
 from pipeline.core.profile_parts import split_profile
 from pipeline.core.reference import ReferenceProfile
+from pipeline.core.watermark import NEVER
 from pipeline.processors.pieces import PIECE_BYTES, pack, pack_states
 
 TOPIC = "partials"
@@ -42,6 +43,7 @@ class Progress:
         predictions_ms: no prediction in time comes before this.
         final_ms: nothing that comes can change what happened a label horizon before this.
         resources_ms: no resource reading in time comes before this.
+        labels_ms: the time of the newest label read, about; nothing is decided by it.
     """
 
     partition: int
@@ -49,6 +51,7 @@ class Progress:
     predictions_ms: int
     final_ms: int
     resources_ms: int
+    labels_ms: int = NEVER
 
 
 class Pending:

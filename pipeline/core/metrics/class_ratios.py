@@ -31,11 +31,11 @@ class ClassRatio:
     predicted: float
     support: float
 
-    def of(self, hits: int, predicted: int, support: int) -> float | None:
+    def of(self, hits: float, predicted: float, support: float) -> float | None:
         """The ratio of one class.
 
         Args:
-            hits: its true positives.
+            hits: its true positives; a number of rows, or the sum of their weights.
             predicted: rows predicted as it.
             support: rows of it.
 
