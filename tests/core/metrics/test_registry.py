@@ -20,6 +20,7 @@ from pipeline.core.accumulate.errors import fold_errors
 from pipeline.core.accumulate.hosts import fold_resources
 from pipeline.core.accumulate.latency import fold_latency
 from pipeline.core.accumulate.moments import fold_moments
+from pipeline.core.accumulate.multilabel import fold_multilabel
 from pipeline.core.accumulate.residuals import fold_residuals
 from pipeline.core.accumulate.sets import Sets
 from pipeline.core.events import (
@@ -31,6 +32,7 @@ from pipeline.core.events import (
     LabelChanges,
     Predictions,
     Resources,
+    Ragged,
     Task,
 )  # fmt: skip
 from pipeline.core.families import Context, State
@@ -90,14 +92,22 @@ def of_predictions(task: Task) -> dict[str, State]:
     }
 
 
-def of_labels(task: Task, predicted: Sequence[float], label: Sequence[float]) -> dict[str, State]:
+def lists_of(rows: Sequence[Sequence[int]]) -> Ragged:
+    flat = np.array([member for row in rows for member in row], np.int64)
+    return Ragged(np.cumsum([0, *map(len, rows)]), flat, np.ones(len(flat)))
+
+
+def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dict[str, State]:
     signs, where = np.ones(len(label), np.int64), cells(task, len(label))
     if task is Task.REGRESSION:
         guesses, truths = (np.array(column, np.float64).view(np.int64) for column in (predicted, label))
         changes = LabelChanges(guesses, truths, signs, [])
         return {"errors": fold_errors(changes, where)[0], "residuals": fold_residuals(changes, where)[0]}
     if task is Task.MULTILABEL:
-        return {"sets": Sets(len(label), 3)}
+        changes = LabelChanges(
+            signs, signs, signs, ["a", "b", "c"], guessed=lists_of(predicted), stated=lists_of(label)
+        )
+        return {"sets": Sets(len(label), 1), "multilabel": fold_multilabel(changes, where)[0]}
     names = ["0", "1", "x", "y"]
     guess, truth = (np.array([names.index(str(one)) for one in column], np.int64) for column in (predicted, label))
     changes = LabelChanges(guess, truth, signs, names, delay_ms=np.arange(len(label)))
@@ -135,7 +145,10 @@ def events() -> tuple[Json, ...]:
             ([0, 0], [0, 1]), ([1, 1], [0, 0]), ([0, 0], [1, 1]),
         ],
         Task.MULTICLASS: [([0, 1, "x", "y", 1], [0, 1, "x", 1, 1]), ([1, 1], [1, 1])],
-        Task.MULTILABEL: [([0] * 5, [0] * 5)],
+        Task.MULTILABEL: [
+            ([[0, 1], [0], [], [2], []], [[0], [0, 1], [1], [2], []]), ([[]], [[]]), ([[0]], [[]]),
+            ([[], []], [[0], [1]]),
+        ],
         Task.REGRESSION: [
             (np.arange(20.0) ** 2, np.arange(20.0)), ([1.0], [3.0]), ([1.0, 2.0], [3.0, 3.0]),
             ([-5.0, 1.0], [1.0, 2.0]), ([1e-300], [0.0]),
