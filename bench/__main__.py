@@ -25,7 +25,7 @@ def present(peers: Sequence[Peer], say: Say) -> list[Peer]:
         try:
             peer.prepare(say)
         except MissingError as error:
-            say(f"{peer.rows[-1]} is left out: {error}")
+            say(f"{peer.name} is left out: {error}")
         else:
             found.append(peer)
     return found

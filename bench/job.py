@@ -82,4 +82,4 @@ def _measure(worker: Program, config: Config, events: int, layout: str) -> Run:
         GroupProgress(config, f"{prefix}driftline-joiner", inputs) as joiner,
         GroupProgress(config, f"{prefix}driftline-monitor", [config.kafka.topic("partials")]) as monitor,
     ):
-        return measure(worker, JOB, layout, events, joiner, monitor)
+        return measure(worker, JOB, events, joiner, monitor, layout)

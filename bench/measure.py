@@ -79,17 +79,17 @@ class Program:
 
 
 def measure(
-    program: Program, what: str, layout: str, events: int, inputs: GroupProgress, rest: GroupProgress | None
+    program: Program, what: str, events: int, inputs: GroupProgress, rest: GroupProgress | None, layout: str = "single"
 ) -> Run:
     """Measure one job on loaded topics; start-up and the first fetches lie before the first commit and do not count.
 
     Args:
         program: the running process.
         what: its name in the table.
-        layout: ``single`` or ``columns``.
         events: predictions and labels in the input topics.
         inputs: the job's group on the input topics, filled and no longer written.
         rest: its group on a topic that it writes itself on the way to its windows; None where it has none.
+        layout: ``single`` or ``columns``.
 
     Returns:
         The figures, windows not yet looked at.

@@ -62,36 +62,36 @@ def run_rounds(plan: Plan, bootstrap_servers: str, directory: Path, start_ms: in
     for number in range(plan.rounds):
         say(f"round {number + 1} of {plan.rounds}")
         ours = [_floor, _job]
-        loaded = _load(bootstrap_servers, traffic[plan.single], "single", directory)
-        turns = [*ours, *(_turn_of(peer, say) for peer in plan.peers)]
-        runs += _take_turns(turns, number, loaded, "single", say)
+        loaded = _load(bootstrap_servers, traffic[plan.single], "single", directory, say)
+        turns = [*ours, *(_turn_of(peer) for peer in plan.peers)]
+        runs += _take_turns(turns, number, loaded, "single")
         if plan.columns:
-            loaded = _load(bootstrap_servers, traffic[plan.columns], "columns", directory)
-            runs += _take_turns(ours, number, loaded, "columns", say)
+            loaded = _load(bootstrap_servers, traffic[plan.columns], "columns", directory, say)
+            runs += _take_turns(ours, number, loaded, "columns")
         if slow is not None:
-            loaded = _load(bootstrap_servers, slow, "single", directory)
-            runs += _take_turns([_turn_of(peer, say) for peer in plan.slow_peers], number, loaded, "single", say)
+            loaded = _load(bootstrap_servers, slow, "single", directory, say)
+            runs += _take_turns([_turn_of(peer) for peer in plan.slow_peers], number, loaded, "single")
     return runs
 
 
 _Turn = Callable[[Loaded, str], list[Run]]
 
 
-def _load(bootstrap_servers: str, traffic: Traffic, layout: str, directory: Path) -> Loaded:
+def _load(bootstrap_servers: str, traffic: Traffic, layout: str, directory: Path, say: Say) -> Loaded:
     prefix = f"{layout}-{uuid.uuid4().hex[:8]}-"
     config = Config(kafka={"bootstrap_servers": bootstrap_servers, "partitions": PARTITIONS, "topic_prefix": prefix})
     create_topics(config)
     load(config, traffic, layout)
-    return Loaded(config, traffic, directory)
+    return Loaded(config, traffic, directory, say)
 
 
-def _take_turns(turns: Sequence[_Turn], number: int, loaded: Loaded, layout: str, say: Say) -> list[Run]:
+def _take_turns(turns: Sequence[_Turn], number: int, loaded: Loaded, layout: str) -> list[Run]:
     """Another one begins in each round."""
     first = number % len(turns)
     runs = [run for turn in [*turns[first:], *turns[:first]] for run in turn(loaded, layout)]
     for run in runs:
         checked = f", {run.windows} windows held against the truth, {run.wrong_windows} wrong" if run.windows else ""
-        say(f"  {run.what}, {layout}: {run.events_per_s:,.0f}/s, {run.cpu_us:.2f} CPU µs/event{checked}")
+        loaded.say(f"  {run.what}, {layout}: {run.events_per_s:,.0f}/s, {run.cpu_us:.2f} CPU µs/event{checked}")
     return runs
 
 
@@ -108,12 +108,12 @@ def _job(loaded: Loaded, layout: str) -> list[Run]:
     return [run_job(loaded.directory, loaded.config, loaded.traffic, layout)]
 
 
-def _turn_of(peer: Peer, say: Say) -> _Turn:
+def _turn_of(peer: Peer) -> _Turn:
     def turn(loaded: Loaded, _layout: str) -> list[Run]:
         try:
             return peer.run(loaded)
         except RuntimeError as error:
-            say(f"  {peer.rows[-1]} failed: {error}")
+            loaded.say(f"  {peer.name} failed: {error}")
             return []
 
     return turn

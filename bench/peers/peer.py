@@ -1,7 +1,7 @@
 """What a peer is to the benchmark."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,11 +31,13 @@ class Loaded:
         config: where Kafka is; its prefix keeps the topics apart.
         traffic: what was loaded.
         directory: for configuration, logs and state.
+        say: told what a person should know.
     """
 
     config: Config
     traffic: Traffic
     directory: Path
+    say: Say
 
     @property
     def events(self) -> int:
@@ -54,26 +56,32 @@ class Loaded:
         admin.create_topics([NewTopic(name, self.config.kafka.partitions, 1)])[name].result(_TIMEOUT_S)
         return name
 
-    def check(self, topic: str) -> tuple[int, int]:
+    def checked(self, run: Run, topic: str) -> Run:
         """Hold what a peer published against the truth.
 
         Args:
+            run: its figures.
             topic: where its windows are, by the full name; ``window_start_ms``, ``predictions``, ``labelled`` and
                 ``correct`` in each event, the newest of a window counts.
 
         Returns:
-            Windows checked, and how many of these are missing or wrong.
+            The figures with the number of windows checked, and how many of these are missing or wrong.
         """
         truth = true_windows(self.traffic, WINDOW_MS, HORIZON_MS)
-        return len(truth), len(wrong_windows(self.config, topic, truth, _read))
+        wrong = wrong_windows(self.config, topic, truth, _read)
+        for start, counts in wrong.items():
+            self.say(f"  {run.what}: window {start} says {counts}, the truth is {truth[start]}")
+        return replace(run, windows=len(truth), wrong_windows=len(wrong))
 
 
 class Peer(Protocol):
-    """An engine that can do the job."""
+    """An engine that can do the job.
 
-    @property
-    def rows(self) -> Sequence[str]:
-        """The names of its runs in the table."""
+    Attributes:
+        name: for people.
+    """
+
+    name: str
 
     def prepare(self, say: Say) -> None:
         """Build or install what it needs, unless that was done before.

@@ -1,7 +1,6 @@
 """Kafka Streams: exactly-once, its other settings as they come; the sources lie in ``kafka_streams``."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.job import HORIZON_MS
@@ -12,13 +11,37 @@ from bench.progress import GroupProgress
 from bench.run import KAFKA_STREAMS, Run
 
 _SOURCE = Path(__file__).parent / "kafka_streams"
-_COLD = f"{KAFKA_STREAMS}, cold"
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """One run of the job.
+
+    Attributes:
+        what: its name in the table.
+        word: in the names of its group and topics.
+        threads: stream threads; one unless asked for more.
+        join: ``left`` counts predictions without a label too, as ours does; ``inner`` the others alone.
+    """
+
+    what: str
+    word: str
+    threads: int = 1
+    join: str = "left"
+
+
+_VARIANTS = (
+    _Variant(f"{KAFKA_STREAMS}, cold", "cold"),
+    _Variant(KAFKA_STREAMS, "warm"),
+    _Variant(f"{KAFKA_STREAMS}, 2 threads", "threads", threads=2),
+    _Variant(f"{KAFKA_STREAMS}, inner join", "inner", join="inner"),
+)
 
 
 class KafkaStreams:
-    """The job in the DSL of Kafka Streams: twice in one process, so that the second run finds compiled code."""
+    """The job in the DSL of Kafka Streams, in one process: all runs but the first find compiled code."""
 
-    rows: Sequence[str] = (_COLD, KAFKA_STREAMS)
+    name = KAFKA_STREAMS
 
     def __init__(self) -> None:
         self._classpath: list[Path] = []
@@ -33,17 +56,16 @@ class KafkaStreams:
         command += ["-cp", ":".join(str(jar) for jar in self._classpath), "driftline.bench.Main"]
         command += [loaded.config.kafka.bootstrap_servers, *loaded.inputs, str(HORIZON_MS), str(directory)]
         with started(command, directory.with_suffix(".log")) as program:
-            return [_run_once(program, loaded, what) for what in self.rows]
+            return [_run_once(program, loaded, variant) for variant in _VARIANTS]
 
 
-def _run_once(program: Program, loaded: Loaded, what: str) -> Run:
-    name = "streams-cold" if what == _COLD else "streams-warm"
-    application, windows = loaded.config.kafka.topic(name), loaded.create(f"{name}-windows")
-    program.tell(f"{application} {windows}")
+def _run_once(program: Program, loaded: Loaded, variant: _Variant) -> Run:
+    application = loaded.config.kafka.topic(f"streams-{variant.word}")
+    windows = loaded.create(f"streams-{variant.word}-windows")
+    program.tell(f"{application} {windows} {variant.threads} {variant.join}")
     regrouped = f"{application}-judged-repartition"
     with GroupProgress(loaded.config, application, loaded.inputs) as inputs:
-        program.wait_for(inputs.committed, 0)
+        program.wait_for(inputs.committed, 0)  # from then on the topic between join and windows is there
         with GroupProgress(loaded.config, application, [regrouped]) as rest:
-            run = measure(program, what, "single", loaded.events, inputs, rest)
-    checked, wrong = loaded.check(windows)
-    return replace(run, windows=checked, wrong_windows=wrong)
+            run = measure(program, variant.what, loaded.events, inputs, rest)
+    return loaded.checked(run, windows)

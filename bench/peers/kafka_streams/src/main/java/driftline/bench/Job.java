@@ -14,6 +14,7 @@ import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.StreamJoined;
 import org.apache.kafka.streams.kstream.TimeWindows;
+import org.apache.kafka.streams.kstream.ValueJoiner;
 import org.apache.kafka.streams.processor.api.ContextualProcessor;
 import org.apache.kafka.streams.processor.api.Record;
 
@@ -30,8 +31,12 @@ final class Job {
 
     private Job() {}
 
-    /** Topics by their full names; labels count until the horizon after the prediction. */
-    static Topology topology(String predictionsTopic, String labelsTopic, String windowsTopic, Duration horizon) {
+    /**
+     * Topics by their full names; labels count until the horizon after the prediction. An inner join costs less and
+     * counts the labelled predictions alone.
+     */
+    static Topology topology(
+            String predictionsTopic, String labelsTopic, String windowsTopic, Duration horizon, boolean isInner) {
         Serde<String> text = Serdes.String();
         Serde<Prediction> prediction = Json.serde(Prediction.class);
         Serde<Label> label = Json.serde(Label.class);
@@ -44,13 +49,13 @@ final class Job {
                 labelsTopic,
                 Consumed.with(text, label)
                         .withTimestampExtractor((record, time) -> ((Label) record.value()).timestampMs()));
-        predictions
-                .leftJoin(
-                        labels,
-                        Judged::of,
-                        JoinWindows.ofTimeDifferenceAndGrace(horizon, GRACE).before(Duration.ZERO),
-                        StreamJoined.with(text, prediction, label))
-                .process(ByModelAtPredictionTime::new)
+        ValueJoiner<Prediction, Label, Judged> judge = Judged::of;
+        JoinWindows within = JoinWindows.ofTimeDifferenceAndGrace(horizon, GRACE).before(Duration.ZERO);
+        StreamJoined<String, Prediction, Label> stores = StreamJoined.with(text, prediction, label);
+        KStream<String, Judged> joined = isInner
+                ? predictions.join(labels, judge, within, stores)
+                : predictions.leftJoin(labels, judge, within, stores);
+        joined.process(ByModelAtPredictionTime::new)
                 .groupByKey(Grouped.with("judged", text, Json.serde(Judged.class)))
                 .windowedBy(TimeWindows.ofSizeAndGrace(WINDOW, horizon.plus(GRACE)))
                 .aggregate(
