@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from tests.audit.lists import set_numbers
 from tests.audit.truth import Cell, Prediction
 
 Json = Any
@@ -184,8 +185,9 @@ def _nothing(_pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
 def _sets(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     exact = sum({_name(one) for one in guess} == {_name(one) for one in label} for guess, label in pairs)
     if not pairs:
-        return {"subset_accuracy": None, "intervals": {}}
-    return {"subset_accuracy": exact / len(pairs), "intervals": {"subset_accuracy": _wilson(exact, len(pairs))}}
+        return {"subset_accuracy": None, **set_numbers(pairs), "intervals": {}}
+    intervals = {"subset_accuracy": _wilson(exact, len(pairs))}
+    return {"subset_accuracy": exact / len(pairs), **set_numbers(pairs), "intervals": intervals}
 
 
 _QUALITY: Mapping[str, Callable[[Sequence[tuple[Json, Json]]], dict[str, Json]]] = {
