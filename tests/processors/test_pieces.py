@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pipeline.core.accumulate.bins import Bins
 from pipeline.core.accumulate.confusion import Confusion
 from pipeline.core.accumulate.counts import Counts
-from pipeline.core.accumulate.exact_sum import ExactSum
-from pipeline.core.accumulate.moments import FeatureMoments, Moments
+from pipeline.core.accumulate.moments import Moments
 from pipeline.core.families import FAMILIES, State
 from pipeline.processors.pieces import PIECE_BYTES, PieceLog, pack, pack_states
 from pipeline.processors.tracks import Track, pane_from_json
+from tests.moments import moments_of
 
 LIMIT = 800_000
 
@@ -30,13 +30,8 @@ def confusion(classes: int, outcomes: int) -> Confusion:
 
 def moments(features: int) -> Moments:
     """Sums over the whole range of numbers that events may hold: the longest there are."""
-    state = Moments(rows=1_000)
-    for number in range(features):
-        total, squares = ExactSum(3**400, -1_074), ExactSum(7**500, -2_148)
-        state.features[f"a-feature-with-quite-a-long-name-{number:04}"] = FeatureMoments(
-            900, 3, total, squares, -1.5, 1e100
-        )
-    return state
+    names = [f"a-feature-with-quite-a-long-name-{number:04}" for number in range(features)]
+    return moments_of({name: [1e100, -5e-324, 1 / 3, "text"] for name in names}, 5)
 
 
 def bins(slots: int) -> Bins:

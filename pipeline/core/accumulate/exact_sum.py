@@ -1,6 +1,7 @@
 """Sums of doubles that never round: whatever is added, merged or taken back, in any order, gives the same bits."""
 
 import math
+from fractions import Fraction
 from typing import Self
 
 import numpy as np
@@ -8,8 +9,12 @@ import numpy as np
 from pipeline.core.events import Float64s, Int32s, Int64s, Json
 from pipeline.core.kernels.exact_sum import SQUARE_LIMBS, VALUE_LIMBS, add_squares, add_values, carry, position_span
 
-_VALUE_UNIT = -1074
-_SQUARE_UNIT = 2 * _VALUE_UNIT
+VALUE_UNIT = -1074
+"""Every double is an integer times two to this power."""
+
+SQUARE_UNIT = 2 * VALUE_UNIT
+"""And so is every square of one."""
+
 _ROOT_BITS = 64
 
 
@@ -73,6 +78,10 @@ class ExactSum:
         """
         exponent, mantissa = wire
         return cls(int(mantissa, 16) if isinstance(mantissa, str) else mantissa, exponent)
+
+    def as_fraction(self) -> Fraction:
+        """The sum as an exact fraction."""
+        return Fraction(self.mantissa) * Fraction(2) ** self.exponent
 
     def divided_by(self, count: int) -> float:
         """The sum divided by a count, rounded once.
@@ -155,14 +164,8 @@ def sum_values(values: Float64s, sign: Int64s, at: Int32s, cell: Int32s, cells: 
     Returns:
         One sum a cell.
     """
-    bits = values.view(np.int64)
-    least, greatest = position_span(bits)
-    if greatest < least:
-        return [ExactSum() for _ in range(cells)]
-    low = least >> 5
-    limbs = np.zeros((cells, (greatest >> 5) - low + VALUE_LIMBS), np.int64)
-    add_values(bits, sign, at, cell, low, limbs)
-    return _sums(limbs, _VALUE_UNIT + 32 * low)
+    low, limbs = value_limbs(values, sign, at, cell, cells)
+    return sums_of_words(carry(limbs), VALUE_UNIT + 32 * low)
 
 
 def sum_squares(values: Float64s, sign: Int64s, at: Int32s, cell: Int32s, cells: int) -> list[ExactSum]:
@@ -178,21 +181,71 @@ def sum_squares(values: Float64s, sign: Int64s, at: Int32s, cell: Int32s, cells:
     Returns:
         One sum a cell.
     """
+    low, limbs = square_limbs(values, sign, at, cell, cells)
+    return sums_of_words(carry(limbs), SQUARE_UNIT + 32 * low)
+
+
+def value_limbs(values: Float64s, sign: Int64s, at: Int32s, cell: Int32s, cells: int) -> tuple[int, Int64s]:
+    """Sum values by cell, to limbs.
+
+    Args:
+        values: float64[k]; what is not finite is passed over.
+        sign: int64[k], +1 or -1.
+        at: int32[m], each pair's value.
+        cell: int32[m], each pair's cell.
+        cells: the number of cells.
+
+    Returns:
+        The place of the first limb, 32 bits each, above 2 to the ``VALUE_UNIT``; int64[cells, w], no limb at all where
+        there is no value.
+    """
     bits = values.view(np.int64)
     least, greatest = position_span(bits)
     if greatest < least:
-        return [ExactSum() for _ in range(cells)]
+        return 0, np.zeros((cells, 0), np.int64)
+    low = least >> 5
+    limbs = np.zeros((cells, (greatest >> 5) - low + VALUE_LIMBS), np.int64)
+    add_values(bits, sign, at, cell, low, limbs)
+    return low, limbs
+
+
+def square_limbs(values: Float64s, sign: Int64s, at: Int32s, cell: Int32s, cells: int) -> tuple[int, Int64s]:
+    """Sum the exact squares of values by cell, to limbs.
+
+    Args:
+        values: float64[k]; what is not finite is passed over.
+        sign: int64[k], +1 or -1.
+        at: int32[m], each pair's value.
+        cell: int32[m], each pair's cell.
+        cells: the number of cells.
+
+    Returns:
+        As of ``value_limbs``, above 2 to the ``SQUARE_UNIT``.
+    """
+    bits = values.view(np.int64)
+    least, greatest = position_span(bits)
+    if greatest < least:
+        return 0, np.zeros((cells, 0), np.int64)
     low = 2 * least >> 5
     limbs = np.zeros((cells, (2 * greatest >> 5) - low + SQUARE_LIMBS), np.int64)
     add_squares(bits, sign, at, cell, low, limbs)
-    return _sums(limbs, _SQUARE_UNIT + 32 * low)
+    return low, limbs
 
 
-def _sums(limbs: Int64s, exponent: int) -> list[ExactSum]:
-    cells, width = limbs.shape
-    words = carry(limbs).astype("<i4", copy=False).tobytes()
+def sums_of_words(words: Int32s, exponent: int) -> list[ExactSum]:
+    """Rows of words as sums.
+
+    Args:
+        words: int32[n, w], each row a little-endian integer in two's complement.
+        exponent: of two, what the integers count.
+
+    Returns:
+        n sums.
+    """
+    count, width = words.shape
+    data = words.astype("<i4", copy=False).tobytes()
     size = 4 * width
     return [
-        ExactSum(int.from_bytes(words[row * size : (row + 1) * size], "little", signed=True), exponent)
-        for row in range(cells)
+        ExactSum(int.from_bytes(data[row * size : (row + 1) * size], "little", signed=True), exponent)
+        for row in range(count)
     ]

@@ -1,12 +1,16 @@
 """Features: how many rows hold a number, a text, nothing; exact sums of numbers and of their squares; extremes."""
 
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from pipeline.core.accumulate.exact_sum import ExactSum, sum_squares, sum_values
+from pipeline.core.accumulate.exact_sum import SQUARE_UNIT, VALUE_UNIT, ExactSum, square_limbs, value_limbs
+from pipeline.core.accumulate.exact_sums import ExactSums
 from pipeline.core.accumulate.pairs import Pairs, merge_into, table_pairs
-from pipeline.core.events import Cells, FeatureColumn, Int32s, Int64s, Json, Predictions
+from pipeline.core.events import Cells, FeatureColumn, Float64s, Int32s, Int64s, Json, Predictions
 from pipeline.core.family import References
 from pipeline.core.kernels.moments import count_kinds
 
@@ -16,10 +20,11 @@ MAX_FEATURES = 1024
 _NO_CODES: Int32s = np.empty(0, np.int32)
 
 
+@dataclass(frozen=True, slots=True)
 class FeatureMoments:
     """One feature's numbers; rows that hold neither number nor text are not counted here.
 
-    Args:
+    Attributes:
         numbers: rows with a number.
         texts: rows with a text.
         total: the sum of the numbers.
@@ -28,58 +33,56 @@ class FeatureMoments:
         greatest: the greatest number, None without numbers.
     """
 
-    __slots__ = ("greatest", "least", "numbers", "squares", "texts", "total")
-
-    def __init__(
-        self,
-        numbers: int,
-        texts: int,
-        total: ExactSum,
-        squares: ExactSum,
-        least: float | None,
-        greatest: float | None,
-    ) -> None:
-        self.numbers = numbers
-        self.texts = texts
-        self.total = total
-        self.squares = squares
-        self.least = least
-        self.greatest = greatest
-
-    def merge(self, other: Self) -> None:
-        """Add another state of the same feature.
-
-        Args:
-            other: the other state.
-        """
-        self.numbers += other.numbers
-        self.texts += other.texts
-        self.total.merge(other.total)
-        self.squares.merge(other.squares)
-        if other.least is not None and other.greatest is not None:
-            self.least = other.least if self.least is None else min(self.least, other.least)
-            self.greatest = other.greatest if self.greatest is None else max(self.greatest, other.greatest)
-
-    def copy(self) -> "FeatureMoments":
-        """A state of its own with the same content."""
-        fresh = FeatureMoments(0, 0, ExactSum(), ExactSum(), None, None)
-        fresh.merge(self)
-        return fresh
+    numbers: int
+    texts: int
+    total: ExactSum
+    squares: ExactSum
+    least: float | None
+    greatest: float | None
 
 
 class Moments:
-    """The features of one cell.
+    """The features of one cell, f of them, in the order of their names.
 
     Args:
         rows: rows that carry features; a feature is missing in those where it was not counted.
+        names: the features. The state keeps this and the arrays.
+        counts: int64[f, 2], rows with a number and with a text; at least one has.
+        extremes: float64[f, 2], least and greatest number; infinite without numbers.
+        totals: f sums of the numbers.
+        squares: f sums of their squares.
+        limited: whether there were more features than a state holds.
     """
 
-    __slots__ = ("features", "limited", "rows")
+    __slots__ = ("counts", "extremes", "limited", "names", "rows", "squares", "totals")
 
-    def __init__(self, rows: int = 0) -> None:
+    def __init__(
+        self,
+        rows: int = 0,
+        names: tuple[str, ...] = (),
+        counts: Int64s | None = None,
+        extremes: Float64s | None = None,
+        totals: ExactSums | None = None,
+        squares: ExactSums | None = None,
+        *,
+        limited: bool = False,
+    ) -> None:
         self.rows = rows
-        self.features: dict[str, FeatureMoments] = {}
-        self.limited = False
+        self.names = names
+        self.counts = np.zeros((0, 2), np.int64) if counts is None else counts
+        self.extremes = np.zeros((0, 2)) if extremes is None else extremes
+        self.totals = totals or ExactSums.zero(0)
+        self.squares = squares or ExactSums.zero(0)
+        self.limited = limited
+
+    def features(self) -> Mapping[str, FeatureMoments]:
+        """Each feature by its name."""
+        totals, squares = self.totals.sums(VALUE_UNIT), self.squares.sums(SQUARE_UNIT)
+        rows = zip(self.names, self.counts.tolist(), self.extremes.tolist(), totals, squares, strict=True)
+        return {
+            name: FeatureMoments(numbers, texts, total, square, *((least, greatest) if numbers else (None, None)))
+            for name, (numbers, texts), (least, greatest), total, square in rows
+        }
 
     def merge(self, other: Self) -> None:
         """Add another state.
@@ -89,32 +92,66 @@ class Moments:
         """
         self.rows += other.rows
         self.limited |= other.limited
-        for name, theirs in other.features.items():
-            ours = self.features.get(name)
-            if ours is None:
-                self.features[name] = theirs.copy()
-            else:
-                ours.merge(theirs)
+        if not other.names:
+            return
+        if self.names != other.names:
+            names = tuple(sorted({*self.names, *other.names}))
+            self._become(self._spread(names))
+            other = other._spread(names)
+        self.counts += other.counts
+        np.minimum(self.extremes[:, 0], other.extremes[:, 0], out=self.extremes[:, 0])
+        np.maximum(self.extremes[:, 1], other.extremes[:, 1], out=self.extremes[:, 1])
+        self.totals.merge(other.totals)
+        self.squares.merge(other.squares)
         self.bound()
+
+    def _spread(self, names: tuple[str, ...]) -> Self:
+        """The same among more features, as a state of its own."""
+        place = {name: at for at, name in enumerate(names)}
+        rows = np.array([place[name] for name in self.names], np.int64)
+        counts = np.zeros((len(names), 2), np.int64)
+        extremes = np.full((len(names), 2), (np.inf, -np.inf))
+        counts[rows], extremes[rows] = self.counts, self.extremes
+        totals, squares = (sums.spread(rows, len(names)) for sums in (self.totals, self.squares))
+        return type(self)(self.rows, names, counts, extremes, totals, squares, limited=self.limited)
+
+    def taken(self, rows: Int64s, own_rows: int) -> Self:
+        """Some of the features, as a state of their own.
+
+        Args:
+            rows: int64[k], which, rising.
+            own_rows: the rows that the state speaks of.
+        """
+        names = tuple(self.names[row] for row in rows.tolist())
+        totals, squares = self.totals.taken(rows), self.squares.taken(rows)
+        return type(self)(
+            own_rows, names, self.counts[rows], self.extremes[rows], totals, squares, limited=self.limited
+        )
+
+    def _become(self, other: Self) -> None:
+        self.names, self.counts, self.extremes = other.names, other.counts, other.extremes
+        self.totals, self.squares = other.totals, other.squares
 
     def bound(self) -> None:
         """Drop the features beyond the limit. Keeping the least names makes the outcome the same in any order."""
-        if len(self.features) > MAX_FEATURES:
+        if len(self.names) > MAX_FEATURES:
             self.limited = True
-            for name in sorted(self.features)[MAX_FEATURES:]:
-                del self.features[name]
+            self._become(self.taken(np.arange(MAX_FEATURES), self.rows))
 
     def is_zero(self) -> bool:
         """Whether no row was counted."""
         return not self.rows
 
     def to_wire(self) -> Json:
-        """``[rows, limited, {feature: [numbers, texts, total, squares, least, greatest]}]``."""
-        features = {
-            name: [one.numbers, one.texts, one.total.to_wire(), one.squares.to_wire(), one.least, one.greatest]
-            for name, one in sorted(self.features.items())
-        }
-        return [self.rows, int(self.limited), features]
+        """``[rows, limited, names, counts, extremes, totals, squares]``.
+
+        The counts are numbers and texts of each feature, one behind the other; the extremes base64 of doubles,
+        likewise; the sums as ``ExactSums`` writes them.
+        """
+        extremes = b64encode(self.extremes.astype("<f8").tobytes()).decode()
+        counts = self.counts.ravel().tolist()
+        sums = self.totals.to_wire(), self.squares.to_wire()
+        return [self.rows, int(self.limited), list(self.names), counts, extremes, *sums]
 
     @classmethod
     def from_wire(cls, wire: Json) -> Self:
@@ -126,14 +163,16 @@ class Moments:
         Returns:
             The state.
         """
-        rows, limited, features = wire
-        state = cls(rows)
-        state.limited = bool(limited)
-        for name, (numbers, texts, total, squares, least, greatest) in features.items():
-            state.features[name] = FeatureMoments(
-                numbers, texts, ExactSum.from_wire(total), ExactSum.from_wire(squares), least, greatest
-            )
-        return state
+        rows, limited, names, counts, extremes, totals, squares = wire
+        return cls(
+            rows,
+            tuple(names),
+            np.array(counts, np.int64).reshape(-1, 2),
+            np.frombuffer(b64decode(extremes), "<f8").astype(np.float64).reshape(-1, 2),
+            ExactSums.from_wire(totals, len(names)),
+            ExactSums.from_wire(squares, len(names)),
+            limited=bool(limited),
+        )
 
 
 def halve_moments(wire: Json) -> tuple[Json, Json] | None:
@@ -145,15 +184,12 @@ def halve_moments(wire: Json) -> tuple[Json, Json] | None:
     Returns:
         The two; None where there is one feature at most.
     """
-    rows, limited, features = wire
-    names = sorted(features)
-    if len(names) < 2:
+    state = Moments.from_wire(wire)
+    count = len(state.names)
+    if count < 2:
         return None
-    first, second = names[: len(names) // 2], names[len(names) // 2 :]
-    return (
-        [rows, limited, {name: features[name] for name in first}],
-        [0, limited, {name: features[name] for name in second}],
-    )
+    first, second = np.arange(count // 2), np.arange(count // 2, count)
+    return state.taken(first, state.rows).to_wire(), state.taken(second, 0).to_wire()
 
 
 def fold_moments(predictions: Predictions, cells: Cells, references: References) -> dict[int, Moments]:  # noqa: ARG001 - every fold of predictions is called alike
@@ -170,31 +206,54 @@ def fold_moments(predictions: Predictions, cells: Cells, references: References)
     states: dict[int, Moments] = {}
     for table in predictions.features:
         pairs = table_pairs(cells, table, len(predictions))
-        fresh = [Moments(rows) for rows in pairs.places().tolist()]
-        sign = np.ones(len(table.rows), np.int64)
-        for name, column in table.columns.items():
-            for state, moments in zip(fresh, _fold_feature(column, pairs, sign), strict=True):
-                if moments.numbers or moments.texts:
-                    state.features[name] = moments
-        merge_into(states, pairs.cells.tolist(), fresh)
-    for state in states.values():
-        state.bound()
+        merge_into(states, pairs.cells.tolist(), _fold_table(table.columns, pairs, len(table.rows)))
     return states
 
 
-def _fold_feature(column: FeatureColumn, pairs: Pairs, sign: Int64s) -> list[FeatureMoments]:
+def _fold_table(columns: Mapping[str, FeatureColumn], pairs: Pairs, rows: int) -> list[Moments]:
+    names = tuple(sorted(columns))
     size = len(pairs.cells)
-    counts = np.zeros((size, 2), np.int64)
-    extremes = np.full((size, 2), (np.inf, -np.inf))
-    codes = _NO_CODES if column.codes is None else column.codes
-    count_kinds(column.numbers, codes, pairs.at, pairs.cell, counts, extremes)
-    totals = sum_values(column.numbers, sign, pairs.at, pairs.cell, size)
-    squares = sum_squares(column.numbers, sign, pairs.at, pairs.cell, size)
+    counts = np.zeros((len(names), size, 2), np.int64)
+    extremes = np.full((len(names), size, 2), (np.inf, -np.inf))
+    sign = np.ones(rows, np.int64)
+    totals: list[tuple[int, Int64s]] = []
+    squares: list[tuple[int, Int64s]] = []
+    for at, name in enumerate(names):
+        column = columns[name]
+        codes = _NO_CODES if column.codes is None else column.codes
+        count_kinds(column.numbers, codes, pairs.at, pairs.cell, counts[at], extremes[at])
+        totals.append(value_limbs(column.numbers, sign, pairs.at, pairs.cell, size))
+        squares.append(square_limbs(column.numbers, sign, pairs.at, pairs.cell, size))
     # Adding 0.0 turns -0.0 into 0.0: the two are equal, and the state must not depend on which came first.
     extremes += 0.0
-    return [
-        FeatureMoments(numbers, texts, total, square, least if numbers else None, greatest if numbers else None)
-        for (numbers, texts), (least, greatest), total, square in zip(
-            counts.tolist(), extremes.tolist(), totals, squares, strict=True
+    parts = max(1, len(pairs.at))
+    low, limbs = _side_by_side(totals, size)
+    square_low, more_limbs = _side_by_side(squares, size)
+    states = []
+    for cell, own in enumerate(pairs.places().tolist()):
+        whole = Moments(
+            own,
+            names,
+            counts[:, cell].copy(),
+            extremes[:, cell].copy(),
+            ExactSums(low, limbs[cell], parts),
+            ExactSums(square_low, more_limbs[cell], parts),
         )
-    ]
+        seen = np.flatnonzero(whole.counts.any(axis=1))
+        state = whole if len(seen) == len(names) else whole.taken(seen, own)
+        state.bound()
+        states.append(state)
+    return states
+
+
+def _side_by_side(sums: Sequence[tuple[int, Int64s]], cells: int) -> tuple[int, Int64s]:
+    """The limbs of all features, int64[cells, features, w], and the place of the first."""
+    spans = [(low, low + limbs.shape[1]) for low, limbs in sums if limbs.shape[1]]
+    if not spans:
+        return 0, np.zeros((cells, len(sums), 0), np.int64)
+    first, last = min(low for low, _ in spans), max(high for _, high in spans)
+    found = np.zeros((cells, len(sums), last - first), np.int64)
+    for at, (low, limbs) in enumerate(sums):
+        if limbs.shape[1]:
+            found[:, at, low - first : low - first + limbs.shape[1]] = limbs
+    return first, found

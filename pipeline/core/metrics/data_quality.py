@@ -22,7 +22,7 @@ def report_data_quality(state: Moments, context: Context) -> Report:  # noqa: AR
     """
     section: dict[str, Json] = {}
     reasons: dict[str, str] = {}
-    for name, one in sorted(state.features.items()):
+    for name, one in state.features().items():
         count = one.numbers + one.texts
         missing = state.rows - count
         section[name] = {"count": count, "missing": missing, "missing_ratio": missing / state.rows, **_moments(one)}

@@ -3,7 +3,9 @@
 import itertools
 import json
 import math
+import random
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import given
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 
 from pipeline.core.accumulate.bins import Bins, fold_bins
 from pipeline.core.accumulate.exact_sum import ExactSum
-from pipeline.core.accumulate.moments import MAX_FEATURES, FeatureMoments, Moments, fold_moments
+from pipeline.core.accumulate.moments import MAX_FEATURES, Moments, fold_moments
 from pipeline.core.events import Cells, FeatureColumn, FeatureTable, Group, Predictions, Task
 from pipeline.core.reference import build_profile
+from tests.moments import moments_of
 
 GROUPS = [Group("m", "1", Task.BINARY), Group("n", "1", Task.BINARY)]
 NAN = math.nan
@@ -46,12 +49,13 @@ PAIRS = cells([(0, 1), (1, 1), (2, 1), (0, 0), (3, 0)], [0, 0])
 def test_moments_count_rows_with_features_only() -> None:
     found = fold_moments(TABLE, PAIRS, {})
     assert {cell: state.rows for cell, state in found.items()} == {1: 2, 0: 2}
-    first = found[0].features["x"]
+    first = found[0].features()["x"]
     assert (first.numbers, first.texts, first.least, first.greatest) == (2, 0, 1.0, 3.0)
     assert (first.total.divided_by(1), first.squares.divided_by(1)) == (4.0, 10.0)
-    assert (found[1].features["x"].numbers, found[1].features["x"].texts) == (1, 1)
-    assert "y" not in found[1].features
-    assert found[0].features["y"].numbers == 1
+    second = found[1].features()["x"]
+    assert (second.numbers, second.texts) == (1, 1)
+    assert found[1].names == ("x",)
+    assert found[0].features()["y"].numbers == 1
 
 
 def test_bins_follow_the_reference_of_the_group() -> None:
@@ -77,7 +81,7 @@ def test_a_group_whose_features_come_in_two_tables_is_counted_whole() -> None:
     rows = batch(2, tables)
     found = fold_moments(rows, cells([(0, 0), (1, 0)], [0]), {})
     assert found[0].rows == 2
-    assert sorted(found[0].features) == ["x", "y"]
+    assert found[0].names == ("x", "y")
     profile = build_profile(
         {"x": FeatureColumn(np.array([2.0, 1.0]))}, model="m", model_version="1", rows=2, bins=4, max_categories=4
     )
@@ -120,11 +124,7 @@ def test_bins_merge_in_any_order_and_come_back_from_the_wire(rows: list[list[int
 
 def test_a_state_holds_a_limited_number_of_features_whatever_the_order() -> None:
     def state(names: range) -> Moments:
-        moments = Moments(1)
-        for name in names:
-            moments.features[f"{name:05}"] = FeatureMoments(1, 0, ExactSum(name), ExactSum(name), 1.0, 1.0)
-        moments.bound()
-        return moments
+        return moments_of({f"{name:05}": [float(name)] for name in names}, 1)
 
     parts = [range(900), range(500, 1500), range(1400, 3000)]
     forth, back = Moments(), Moments()
@@ -134,5 +134,35 @@ def test_a_state_holds_a_limited_number_of_features_whatever_the_order() -> None
         back.merge(state(part))
     assert forth.to_wire() == back.to_wire()
     assert forth.limited
-    assert len(forth.features) == MAX_FEATURES
-    assert forth.features["00600"].numbers == 2
+    assert len(forth.names) == MAX_FEATURES
+    assert forth.features()["00600"].numbers == 2
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.lists(st.one_of(FINITE, FINITE.filter(float.is_integer), st.just("text"), st.none()), max_size=4)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES, max_size=4), min_size=1, max_size=4), st.randoms())
+def test_moments_of_parts_in_any_order_are_those_of_the_whole(
+    parts: list[dict[str, list[float | str | None]]], chance: random.Random
+) -> None:
+    whole: dict[str, list[float | str | None]] = {}
+    for at, part in enumerate(parts):
+        for name in "abcd":
+            mine = whole.setdefault(name, [])
+            mine.extend([None] * (4 * at - len(mine)) + part.get(name, []))
+    expected = moments_of(whole, 4 * len(parts))
+    merged = Moments()
+    for part in chance.sample(parts, len(parts)):
+        merged.merge(Moments.from_wire(json.loads(json.dumps(moments_of(part, 4).to_wire()))))
+    assert merged.to_wire() == expected.to_wire()
+    for name, one in merged.features().items():
+        numbers = [value for value in whole[name] if isinstance(value, float)]
+        assert (one.numbers, one.texts) == (len(numbers), whole[name].count("text"))
+        assert (one.least, one.greatest) == ((min(numbers), max(numbers)) if numbers else (None, None))
+        assert fraction(one.total) == sum(map(Fraction, numbers))
+        assert fraction(one.squares) == sum(Fraction(value) ** 2 for value in numbers)
+
+
+def fraction(one: ExactSum) -> Fraction:
+    return one.mantissa * Fraction(2) ** one.exponent

@@ -1,24 +1,21 @@
 import numpy as np
 import pytest
 
-from pipeline.core.accumulate.exact_sum import ExactSum, sum_squares, sum_values
+from pipeline.core.accumulate.exact_sum import ExactSum
 from pipeline.core.accumulate.latency import Latency
-from pipeline.core.accumulate.moments import FeatureMoments, Moments
+from pipeline.core.accumulate.moments import Moments
 from pipeline.core.events import Task
 from pipeline.core.family import Context
 from pipeline.core.metrics.data_quality import report_data_quality
 from pipeline.core.metrics.latency import report_latency
+from tests.moments import moments_of
 
 CONTEXT = Context("m", "1", Task.BINARY, "", 60_000, False, None, 0.2, 0.1)  # noqa: FBT003 - final
 
 
 def test_moments_are_numpys() -> None:
     values = np.random.default_rng(3).normal(1e6, 3, 500)
-    at, cell, sign = np.arange(500, dtype=np.int32), np.zeros(500, np.int32), np.ones(500, np.int64)
-    state = Moments(800)
-    sums = sum_values(values, sign, at, cell, 1)[0], sum_squares(values, sign, at, cell, 1)[0]
-    state.features["x"] = FeatureMoments(500, 100, *sums, float(values.min()), float(values.max()))
-    found = report_data_quality(state, CONTEXT)
+    found = report_data_quality(moments_of({"x": [*values.tolist(), *["text"] * 100]}, 800), CONTEXT)
     assert found.values["data_quality"]["x"] == {
         "count": 600,
         "missing": 200,
@@ -32,9 +29,7 @@ def test_moments_are_numpys() -> None:
 
 
 def test_a_feature_of_texts_has_no_moments() -> None:
-    state = Moments(3)
-    state.features["color"] = FeatureMoments(0, 2, ExactSum(), ExactSum(), None, None)
-    found = report_data_quality(state, CONTEXT)
+    found = report_data_quality(moments_of({"color": ["red", "blue"]}, 3), CONTEXT)
     assert found.values["data_quality"]["color"]["missing"] == 1
     assert found.values["data_quality"]["color"]["mean"] is None
     assert found.reasons["data_quality.color.std"] == "no_numbers"
