@@ -101,7 +101,7 @@ def test_counts_against_another_reference_are_given_up_though_they_come_in_halve
         for wire in order:
             state.merge(family.from_wire(wire))
         said.append(state.to_wire())
-    assert said == [["mixed", 1_000_010, 0, 0, 1, ""]] * 3
+    assert said == [["mixed", 1_000_010, 0, 0, [1, ""]]] * 3
 
 
 def test_a_name_that_comes_again_begins_another_object() -> None:

@@ -1,10 +1,10 @@
 """Features against their reference: how many rows fell into each slot of the reference profile."""
 
-from base64 import b64decode, b64encode
 from typing import Self
 
 import numpy as np
 
+from pipeline.core.accumulate.packed import pack_counts, unpack_counts
 from pipeline.core.accumulate.pairs import merge_into, table_pairs
 from pipeline.core.events import Cells, Int64s, Json, Predictions
 from pipeline.core.family import References
@@ -15,7 +15,6 @@ MIXED = "mixed"
 """Stands for a reference where rows were counted against several: one was replaced while their pane was open."""
 
 _NONE: Int64s = np.empty(0, np.int64)
-_BYTES = (1, 2, 4, 8)
 
 
 class Bins:
@@ -75,18 +74,11 @@ class Bins:
         return not (self.rows or len(self.counts))
 
     def to_wire(self) -> Json:
-        """``[reference, rows, size, first, bytes, text]``.
-
-        The text is base64 of unsigned little-endian integers of so many bytes, the counts from the first one that is
-        not 0 to the last. Read as JSON numbers they would take ten times as long.
-        """
+        """``[reference, rows, size, first, counts]``: the counts from the first one that is not 0 to the last."""
         used = np.flatnonzero(self.counts)
-        if not len(used):
-            return [self.reference, self.rows, 0, 0, 1, ""]
-        first, last = int(used[0]), int(used[-1])
-        width = next(width for width in _BYTES if int(self.counts.max()) < 1 << (8 * width))
-        data = self.counts[first : last + 1].astype(f"<u{width}").tobytes()
-        return [self.reference, self.rows, len(self.counts), first, width, b64encode(data).decode()]
+        first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+        size = len(self.counts) if end else 0
+        return [self.reference, self.rows, size, first, pack_counts(self.counts[first:end])]
 
     @classmethod
     def from_wire(cls, wire: Json) -> Self:
@@ -98,8 +90,8 @@ class Bins:
         Returns:
             The state.
         """
-        reference, rows, size, first, width, text = wire
-        found = np.frombuffer(b64decode(text), f"<u{width}")
+        reference, rows, size, first, packed = wire
+        found = unpack_counts(packed)
         counts = np.zeros(size, np.int64)
         counts[first : first + len(found)] = found
         return cls(reference, rows, counts)
@@ -114,13 +106,13 @@ def halve_bins(wire: Json) -> tuple[Json, Json] | None:
     Returns:
         The two; None where there is one count at most.
     """
-    reference, rows, size, first, width, text = wire
-    data = b64decode(text)
-    half = len(data) // width // 2
+    reference, rows, size, first, packed = wire
+    counts = unpack_counts(packed)
+    half = len(counts) // 2
     if not half:
         return None
-    head, tail = (b64encode(part).decode() for part in (data[: half * width], data[half * width :]))
-    return [reference, rows, size, first, width, head], [reference, 0, size, first + half, width, tail]
+    head, tail = pack_counts(counts[:half]), pack_counts(counts[half:])
+    return [reference, rows, size, first, head], [reference, 0, size, first + half, tail]
 
 
 def fold_bins(predictions: Predictions, cells: Cells, references: References) -> dict[int, Bins]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.core.accumulate.exact_sum import SQUARE_UNIT, VALUE_UNIT, ExactSum, square_limbs, value_limbs
 from pipeline.core.accumulate.exact_sums import ExactSums
+from pipeline.core.accumulate.packed import pack_counts, unpack_counts
 from pipeline.core.accumulate.pairs import Pairs, merge_into, table_pairs
 from pipeline.core.events import Cells, FeatureColumn, Float64s, Int32s, Int64s, Json, Predictions
 from pipeline.core.family import References
@@ -146,10 +147,10 @@ class Moments:
         """``[rows, limited, names, counts, extremes, totals, squares]``.
 
         The counts are numbers and texts of each feature, one behind the other; the extremes base64 of doubles,
-        likewise; the sums as ``ExactSums`` writes them.
+        likewise.
         """
         extremes = b64encode(self.extremes.astype("<f8").tobytes()).decode()
-        counts = self.counts.ravel().tolist()
+        counts = pack_counts(self.counts.ravel())
         sums = self.totals.to_wire(), self.squares.to_wire()
         return [self.rows, int(self.limited), list(self.names), counts, extremes, *sums]
 
@@ -167,7 +168,7 @@ class Moments:
         return cls(
             rows,
             tuple(names),
-            np.array(counts, np.int64).reshape(-1, 2),
+            unpack_counts(counts).reshape(-1, 2),
             np.frombuffer(b64decode(extremes), "<f8").astype(np.float64).reshape(-1, 2),
             ExactSums.from_wire(totals, len(names)),
             ExactSums.from_wire(squares, len(names)),

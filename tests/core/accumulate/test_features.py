@@ -99,7 +99,7 @@ def test_counts_against_different_references_never_mix() -> None:
         for part in order:
             merged.merge(part)
         wires.append(merged.to_wire())
-    assert wires == [["mixed", 7, 0, 0, 1, ""]] * 6
+    assert wires == [["mixed", 7, 0, 0, [1, ""]]] * 6
     fresh = Bins()
     fresh.merge(Bins("b", 1))
     assert fresh.reference == "b"
