@@ -1,7 +1,7 @@
 """The table ``[quality]``: which numbers the quality section of a window has beside those it always has."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,7 @@ class QualityConfig(Section):
     interval_level: float = Field(0.95, ge=0.5, le=0.999999)
     betas: tuple[Beta, ...] = Field((), max_length=8)
     class_intervals: bool = False
+    calibration_bins: Literal[5, 10, 20] = 10
     gains: tuple[GainsConfig, ...] = ()
     tracked: tuple[str, ...] = Field(
         ("accuracy", "f1", "f1_macro", "subset_accuracy", "mae", "rmse", "r2"), max_length=16

@@ -11,6 +11,7 @@ from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moment
 from pipeline.core.accumulate.multilabel import Multilabel, fold_multilabel, halve_multilabel
 from pipeline.core.accumulate.offsets import OffsetRanges
 from pipeline.core.accumulate.residuals import Residuals, fold_residuals
+from pipeline.core.accumulate.scores import Scores, fold_scores, halve_scores
 from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
 from pipeline.core.metrics.classes import report_classes
@@ -21,6 +22,7 @@ from pipeline.core.metrics.errors import report_errors
 from pipeline.core.metrics.latency import report_latency
 from pipeline.core.metrics.residuals import report_residuals
 from pipeline.core.metrics.multilabel import report_multilabel
+from pipeline.core.metrics.scores import report_scores
 from pipeline.core.metrics.sets import report_sets
 
 __all__ = ["FAMILIES", "Context", "Family", "References", "Report", "State"]
@@ -34,6 +36,7 @@ FAMILIES: tuple[Family[Any], ...] = (
         report=report_classes,
         halve=halve_confusion,
     ),
+    Family("scores", Scores, Scores.from_wire, fold_labels=fold_scores, report=report_scores, halve=halve_scores),
     Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
     Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
     Family("residuals", Residuals, Residuals.from_wire, fold_labels=fold_residuals, report=report_residuals),

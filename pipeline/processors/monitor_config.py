@@ -74,7 +74,9 @@ def _quality(quality: QualityConfig) -> QualitySettings:
         one.model: {(guess, truth): gain for guess, row in one.gains.items() for truth, gain in row.items()}
         for one in quality.gains
     }
-    return QualitySettings(quality.interval_level, quality.betas, quality.class_intervals, gains)
+    return QualitySettings(
+        quality.interval_level, quality.betas, quality.class_intervals, gains, quality.calibration_bins
+    )
 
 
 def _ranking(worst: WorstSegmentsConfig) -> RankingSettings:

@@ -38,13 +38,11 @@ from pipeline.core.metrics.intervals import (
     normal_interval,
     wilson_interval,
 )
+from pipeline.core.metrics.positive_class import positive_class, without_positive
 from pipeline.core.metrics.settings import QualitySettings
 
 MAX_CLASSES = 100
 """The most classes in ``per_class``: those with the greatest support (ties: the lesser name). Averages cover all."""
-
-POSITIVE = "1"
-"""The positive class of a binary model where it is among the classes; else the greater of the two names."""
 
 _OF_VALUE = ("business_value", "business_value_per_prediction")
 
@@ -67,13 +65,14 @@ def report_classes(state: Confusion, context: Context) -> Report:
     quality, intervals = _of_all(table, ratios, z)
     reasons = _because(quality, "undefined")
     if context.task is Task.BINARY:
-        positive = _positive(table)
+        positive = positive_class(table.names)
         found = dict.fromkeys(("specificity", *(one.name for one in ratios)))
         if positive is not None:
-            found |= _of_class(table, positive, ratios)
-            intervals |= _class_intervals(table, positive, ratios, z)
+            place = table.names.index(positive)
+            found |= _of_class(table, place, ratios)
+            intervals |= _class_intervals(table, place, ratios, z)
         quality |= found
-        without = "undefined" if positive is not None else _without_positive(table)
+        without = "undefined" if positive is not None else without_positive(table.names)
         reasons |= _because(found, without)
     gains = settings.gains.get(context.model)
     if gains is not None:
@@ -176,14 +175,3 @@ def per_class(
 
 def _because(values: Mapping[str, Json], code: str, within: str = "quality") -> dict[str, str]:
     return {f"{within}.{name}": code for name, value in values.items() if value is None}
-
-
-def _positive(table: ClassTable) -> int | None:
-    """The positive class; None while one name alone cannot tell, or when there are more than two."""
-    if POSITIVE in table.names:
-        return table.names.index(POSITIVE)
-    return 1 if len(table.names) == 2 else None
-
-
-def _without_positive(table: ClassTable) -> str:
-    return "unknown_positive_class" if len(table.names) < 2 else "too_many_classes"

@@ -10,10 +10,12 @@ from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT
 from pipeline.core.metrics.definitions_lists import SETS
 from pipeline.core.metrics.definitions_maturity import LABEL_DELAYS
 from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS
+from pipeline.core.metrics.definitions_scores import SCORES
 
 SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Counts and rates": COUNTS,
     "Classes": CLASSES,
+    "Scores": SCORES,
     "Sets of labels": SETS,
     "Numbers": NUMBERS,
     "Intervals": INTERVALS,
@@ -37,6 +39,8 @@ REASONS = {
     "undefined": "zero over zero, such as the precision of a class that was never predicted",
     "unknown_positive_class": "a single class name, other than `1`, was seen: which class is positive cannot be told",
     "too_many_classes": "a binary model with more than two class names, none of them `1`",
+    "no_scores": "no labelled prediction of the window carried a score; once for all bounds, once for the table",
+    "one_class": "all labels are of one class: there is no order to measure",
     "no_variance": "rows that are all alike, or a single one, give no standard error; that is not certainty",
     "too_few_rows": "fewer rows than the number needs",
     "not_measured": "the version's `model.v1` event has no such metric; once for all where it has none",
@@ -76,7 +80,7 @@ def metrics_at(path: str) -> list[Metric]:
         One for every number that is reported; none for a path that leads nowhere.
     """
     bound = ".intervals." in path
-    if bound:
+    if bound or ".bounds." in path:
         path = path.removesuffix(".low").removesuffix(".high")
     # A class may have any name; so may what stands in its place in a pattern.
     found = [metric for pattern, metric in _patterns() if pattern.fullmatch(path)]

@@ -16,9 +16,13 @@ class QualitySettings:
         betas: an F-beta is reported for each, beside F1.
         class_intervals: whether each class's ratios have intervals too.
         gains: the matrix of gains of each model that has one.
+        cutoffs: how many first items of a ranking are looked at, rising.
+        calibration_bins: how many bins calibration is looked at in, a divisor of 20.
     """
 
     interval_level: float = 0.95
     betas: tuple[float, ...] = ()
     class_intervals: bool = False
     gains: Mapping[str, Gains] = field(default_factory=dict, hash=False)
+    calibration_bins: int = 10
+    cutoffs: tuple[int, ...] = (1, 5, 10)

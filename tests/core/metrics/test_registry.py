@@ -22,6 +22,7 @@ from pipeline.core.accumulate.latency import fold_latency
 from pipeline.core.accumulate.moments import fold_moments
 from pipeline.core.accumulate.multilabel import fold_multilabel
 from pipeline.core.accumulate.residuals import fold_residuals
+from pipeline.core.accumulate.scores import Scores, fold_scores
 from pipeline.core.accumulate.sets import Sets
 from pipeline.core.events import (
     Cells,
@@ -110,10 +111,12 @@ def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dic
         return {"sets": Sets(len(label), 1), "multilabel": fold_multilabel(changes, where)[0]}
     names = ["0", "1", "x", "y"]
     guess, truth = (np.array([names.index(str(one)) for one in column], np.int64) for column in (predicted, label))
-    changes = LabelChanges(guess, truth, signs, names, delay_ms=np.arange(len(label)))
+    scores = np.linspace(0.125, 0.875, len(label))
+    changes = LabelChanges(guess, truth, signs, names, delay_ms=np.arange(len(label)), score=scores)
     return {
         "confusion": fold_confusion(changes, where).get(0, Confusion()),
         "delays": fold_delays(changes, where).get(0, Delays()),
+        "scores": fold_scores(changes, where).get(0, Scores()),
     }
 
 

@@ -1,0 +1,262 @@
+"""The scores of a binary model by the class that turned out to be true: fine bins, and exact sums.
+
+Which class is positive is known only when all names of a window have been seen, so that everything is kept by the name
+of the true class, in a form that serves a positive and a negative class alike.
+"""
+
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self, TypeVar
+
+import numpy as np
+
+from pipeline.core.accumulate.exact_sum import ExactSum, sum_squares, sum_values
+from pipeline.core.accumulate.pairs import task_pairs
+from pipeline.core.accumulate.score_bins import terms_of
+from pipeline.core.distinct import distinct_codes
+from pipeline.core.events import Cells, Float64s, Int32s, Int64s, Json, LabelChanges, Task
+from pipeline.core.kernels.pairs import narrow_pairs
+from pipeline.core.kernels.scores import (
+    KEYS,
+    PARTS,
+    add_units,
+    count_keys,
+    decode_counts,
+    encode_counts,
+    merge_counts,
+    place_pairs,
+)
+
+K = TypeVar("K")
+
+_NO_KEYS: Int32s = np.empty(0, np.int32)
+_NO_COUNTS: Int64s = np.empty(0, np.int64)
+_JSON_BITS = 53
+
+
+@dataclass(slots=True)
+class ScoredClass:
+    """The scores s of the rows of one class.
+
+    Attributes:
+        keys: int32[b], strictly rising, the parts of fine bins that hold rows; replaced, never changed, as the next.
+        counts: int64[b], their rows, none of them zero.
+        units: twentieth to the sum of its scores, each rounded to 2^-40, in units of 2^-40; none of them zero.
+        total: the sum of s.
+        squares: of its square.
+        hits: of -log s.
+        misses: of -log(1 - s).
+    """
+
+    keys: Int32s = field(default_factory=lambda: _NO_KEYS)
+    counts: Int64s = field(default_factory=lambda: _NO_COUNTS)
+    units: dict[int, int] = field(default_factory=dict)
+    total: ExactSum = field(default_factory=ExactSum)
+    squares: ExactSum = field(default_factory=ExactSum)
+    hits: ExactSum = field(default_factory=ExactSum)
+    misses: ExactSum = field(default_factory=ExactSum)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.counts.sum())
+
+    def merge(self, other: Self) -> None:
+        """Add the rows of another.
+
+        Args:
+            other: the other.
+        """
+        if len(other.keys):
+            self.keys, self.counts = (
+                merge_counts(self.keys, self.counts, other.keys, other.counts)
+                if len(self.keys)
+                else (other.keys, other.counts)
+            )
+        for part, units in other.units.items():
+            _add(self.units, part, units)
+        for mine, others in zip(self._sums(), other._sums(), strict=True):
+            mine.merge(others)
+
+    def is_zero(self) -> bool:
+        """Whether every contribution has cancelled out."""
+        # Counts alone do not tell: of two scores in one bin, one may be added and the other taken back.
+        return not len(self.keys) and not self.units and all(one.is_zero() for one in self._sums())
+
+    def to_wire(self) -> Json:
+        """``[base64 of the counts, [twentieth, units, …], total, squares, hits, misses]``, twentieths rising."""
+        counts = b2a_base64(encode_counts(self.keys, self.counts).tobytes(), newline=False).decode()
+        units = [number for part, total in sorted(self.units.items()) for number in (part, _to_wire(total))]
+        return [counts, units, *(one.to_wire() for one in self._sums())]
+
+    @classmethod
+    def from_wire(cls, wire: Json) -> Self:
+        """Read what ``to_wire`` wrote.
+
+        Args:
+            wire: the JSON value.
+
+        Returns:
+            The rows.
+        """
+        counts, units, *sums = wire
+        found = cls(*decode_counts(np.frombuffer(a2b_base64(counts), np.uint8)))
+        found.units = {int(part): _from_wire(total) for part, total in zip(units[::2], units[1::2], strict=True)}
+        found.total, found.squares, found.hits, found.misses = map(ExactSum.from_wire, sums)
+        return found
+
+    def _sums(self) -> tuple[ExactSum, ...]:
+        return self.total, self.squares, self.hits, self.misses
+
+
+class Scores:
+    """The scored rows of one cell.
+
+    Attributes:
+        classes: true class to its rows; none of them zero.
+        predicted: predicted class to how many rows; never zero.
+    """
+
+    __slots__ = ("classes", "predicted")
+
+    def __init__(self) -> None:
+        self.classes: dict[str, ScoredClass] = {}
+        self.predicted: dict[str, int] = {}
+
+    def merge(self, other: Self) -> None:
+        """Add another state.
+
+        Args:
+            other: the other state.
+        """
+        for name, rows in other.classes.items():
+            mine = self.classes.setdefault(name, ScoredClass())
+            mine.merge(rows)
+            if mine.is_zero():
+                del self.classes[name]
+        for name, count in other.predicted.items():
+            _add(self.predicted, name, count)
+
+    def is_zero(self) -> bool:
+        """Whether every contribution has cancelled out."""
+        return not self.classes and not self.predicted
+
+    def to_wire(self) -> Json:
+        """``[[class, …], [rows of the class, …], [predicted class, count, …]]``, classes in their order."""
+        names = sorted(self.classes)
+        predicted = [part for pair in sorted(self.predicted.items()) for part in pair]
+        return [names, [self.classes[name].to_wire() for name in names], predicted]
+
+    @classmethod
+    def from_wire(cls, wire: Json) -> Self:
+        """Read what ``to_wire`` wrote.
+
+        Args:
+            wire: the JSON value.
+
+        Returns:
+            The state.
+        """
+        names, rows, predicted = wire
+        state = cls()
+        state.classes = {name: ScoredClass.from_wire(one) for name, one in zip(names, rows, strict=True)}
+        state.predicted = dict(zip(predicted[::2], predicted[1::2], strict=True))
+        return state
+
+
+def halve_scores(wire: Json) -> tuple[Json, Json] | None:
+    """Cut a wire value in two that merge to the same.
+
+    Args:
+        wire: what ``Scores.to_wire`` wrote.
+
+    Returns:
+        The two; None where no class has rows in two parts of bins.
+    """
+    first, second = Scores.from_wire(wire), Scores()
+    for name, rows in first.classes.items():
+        half = len(rows.keys) // 2
+        if half:
+            second.classes[name] = ScoredClass(rows.keys[half:], rows.counts[half:])
+            rows.keys, rows.counts = rows.keys[:half], rows.counts[:half]
+    return (first.to_wire(), second.to_wire()) if second.classes else None
+
+
+def fold_scores(changes: LabelChanges, cells: Cells) -> dict[int, Scores]:
+    """Fold the contributions of labels to binary models that give scores.
+
+    Args:
+        changes: the contributions.
+        cells: their pairs.
+
+    Returns:
+        A state for each cell that changed.
+    """
+    if not len(changes.score):
+        return {}
+    pairs = task_pairs(cells, lambda task: task is Task.BINARY)
+    scored = np.zeros(len(changes), bool)
+    scored[pairs.at] = True
+    scored &= ~np.isnan(changes.score)
+    rows = np.flatnonzero(scored)
+    if not len(rows):
+        return {}
+    position = np.full(len(changes), -1, np.int32)
+    position[rows] = np.arange(len(rows), dtype=np.int32)
+    at, cell, touched = narrow_pairs(pairs.at, pairs.cell, position, len(pairs.cells))
+    sign = changes.sign[rows]
+    label, of_label = distinct_codes(changes.label[rows])
+    guess, of_guess = distinct_codes(changes.predicted[rows])
+    slot = np.empty(len(at), np.int32)
+    guessed = np.zeros((len(touched), len(guess)), np.int64)
+    place_pairs(at, cell, of_label.astype(np.int32), of_guess.astype(np.int32), sign, len(label), slot, guessed)
+    places = pairs.cells[touched].tolist()
+    states: dict[int, Scores] = {place: Scores() for place in places}
+    classes = _fold_classes(changes.score[rows], sign, at, slot, len(places) * len(label))
+    for number, one in enumerate(classes):
+        if not one.is_zero():
+            place, name = divmod(number, len(label))
+            states[places[place]].classes[changes.classes[label[name]]] = one
+    for place, counts in zip(places, guessed.tolist(), strict=True):
+        named = zip(guess.tolist(), counts, strict=True)
+        states[place].predicted = {changes.classes[code]: count for code, count in named if count}
+    return {place: state for place, state in states.items() if not state.is_zero()}
+
+
+def _fold_classes(score: Float64s, sign: Int64s, at: Int32s, slot: Int32s, slots: int) -> Iterator[ScoredClass]:
+    """The rows of each slot, a (cell, true class)."""
+    terms = terms_of(score)
+    keys, counts = count_keys(terms.key, sign, at, slot, slots)
+    ends = np.searchsorted(keys, np.arange(1, slots + 1) * KEYS).tolist()
+    units = np.zeros((slots, PARTS), np.int64)
+    add_units(terms.units, terms.part, sign, at, slot, units)
+    where = sign, at, slot, slots
+    sums = (
+        sum_values(score, *where),
+        sum_squares(score, *where),
+        sum_values(terms.logs[0], *where),
+        sum_values(terms.logs[1], *where),
+    )
+    start = 0
+    for number, (end, by_part, *of_slot) in enumerate(zip(ends, units.tolist(), *sums, strict=True)):
+        own = (keys[start:end] - number * KEYS).astype(np.int32)
+        used = {part: total for part, total in enumerate(by_part) if total}
+        yield ScoredClass(own, counts[start:end].copy(), used, *of_slot)
+        start = end
+
+
+def _add(into: dict[K, int], name: K, count: int) -> None:
+    total = into.get(name, 0) + count
+    if total:
+        into[name] = total
+    else:
+        into.pop(name, None)
+
+
+def _to_wire(total: int) -> Json:
+    return total if total.bit_length() <= _JSON_BITS else f"{total:x}"
+
+
+def _from_wire(total: Json) -> int:
+    return int(total, 16) if isinstance(total, str) else total
