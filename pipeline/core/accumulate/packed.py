@@ -1,4 +1,4 @@
-"""Counts on the wire: base64 of unsigned integers as short as they can be, read in a tenth of the time of JSON numbers."""
+"""Counts on the wire: base64 of integers as short as they can be, read in a tenth of the time of JSON numbers."""
 
 from base64 import b64decode, b64encode
 
