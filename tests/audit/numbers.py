@@ -1,6 +1,7 @@
 """What a window event must say of the rows in its window, recomputed with fractions and plain loops."""
 
 import math
+import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -30,6 +31,10 @@ def window_numbers(task: str, cell: Cell, reference: "Reference | None", drift_r
     judged = [(row.event["prediction"], max(row.labels)[2]) for row in rows if row.labels]
     usable = [(guess, label) for guess, label in judged if _usable(task, label)]
     labelled = len(usable)
+    quality = _QUALITY[task](usable)
+    if task == "binary":
+        scored = [(row, max(row.labels)[2]) for row in rows if row.labels and row.event.get("score") is not None]
+        quality |= _scores([(row.event, label) for row, label in scored if _usable(task, label)])
     latencies = [float(row.event["latency_ms"]) for row in rows if row.event.get("latency_ms") is not None]
     return {
         "counts": {
@@ -42,7 +47,7 @@ def window_numbers(task: str, cell: Cell, reference: "Reference | None", drift_r
             "unmatched_labels": cell.unmatched,
         },
         "label_coverage": labelled / len(rows) if rows else None,
-        "quality": _QUALITY[task](usable),
+        "quality": quality,
         "latency_ms": {
             "mean": mean(latencies) if latencies else None,
             "max": max(latencies) if latencies else None,
@@ -114,6 +119,22 @@ def _binary(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
         ratios["recall"] = _share([guess for guess, label in sides if label])
         ratios["specificity"] = _share([not guess for guess, label in sides if not label])
     return _classes(pairs) | ratios
+
+
+def _scores(rows: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
+    """Mean losses of (event, label) pairs with scores, as floats of 32 bits."""
+    seen = sorted({_name(one) for event, label in rows for one in (event["prediction"], label)})
+    positive = "1" if "1" in seen else seen[1] if len(seen) == 2 else None
+    if positive is None:
+        return dict.fromkeys(("brier", "log_loss"))
+    pairs = [
+        (struct.unpack("f", struct.pack("f", event["score"]))[0], _name(label) == positive) for event, label in rows
+    ]
+    chances = [min(max(score if hit else 1 - score, 2.0**-23), 1 - 2.0**-23) for score, hit in pairs]
+    return {
+        "brier": float(sum((Fraction(score) - hit) ** 2 for score, hit in pairs) / len(pairs)),
+        "log_loss": mean([-math.log(chance) for chance in chances]),
+    }
 
 
 def _share(truths: Sequence[bool]) -> float | None:

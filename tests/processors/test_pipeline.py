@@ -27,7 +27,9 @@ RULES = Rules(
     partitions=2,
     learn_rows=40,
 )
-LEFT_FOR_EVER = {b"dictionary", b"meta", b"learned", b"announced", b'"progress"', b'"reference"', b'"rule"'}
+LEFT_FOR_EVER = {
+    b"dictionary", b"meta", b"learned", b"announced", b'"progress"', b'"reference"', b'"rule"', b'"ageing"',
+}  # fmt: skip
 
 
 def make_config(**sections: Any) -> Config:
@@ -116,7 +118,7 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
     said = []
     for order in range(3):
         rng = random.Random(seed)
-        predictions, labels = make_traffic(rng, 700, ("fraud", "fraud", "fraud", "price", "tags"), step_ms=15)
+        predictions, labels = make_traffic(rng, 700, ("fraud", "fraud", "fraud", "price", "tags", "clicks"), step_ms=15)
         loop = Loop(make_config(), partitions=3)
         for topic, parts in (("predictions", predictions), ("labels", labels)):
             for partition, events in enumerate(parts):
@@ -130,13 +132,14 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
     assert said[0] == said[1] == said[2]
     drifts = [one["psi"] for event in said[0][0].values() for one in event.get("drift", {}).values()]
     assert any(psi is not None for psi in drifts)
+    assert any(event["quality"].get("brier") is not None for event in said[0][0].values())
     places = [tuple(letter[:4]) for letter in said[0][1]]
     assert len(set(places)) == len(places) > 10, "each bad row goes to dead letters once"
 
 
 def test_every_record_is_what_its_schema_says() -> None:
     rng = random.Random(5)
-    predictions, labels = make_traffic(rng, 200, ("fraud", "price", "tags"))
+    predictions, labels = make_traffic(rng, 200, ("fraud", "price", "tags", "clicks"))
     rules = [
         {"name": "any", "metric": "quality.accuracy", "window": "2s", "below": 1.1, "retrain": True},
         {"name": "busy", "metric": "host.*.max", "window": "2s", "above": 0.5},

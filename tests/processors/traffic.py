@@ -13,6 +13,8 @@ TAGS = ["red", "green", "blue"]
 
 
 def _answer(rng: random.Random, model: str) -> Any:
+    if model == "clicks":
+        return rng.random() < 0.3
     if model == "price":
         return rng.choice([rng.gauss(100, 30), rng.randrange(200)])
     if model == "tags":
@@ -26,7 +28,7 @@ def _label(rng: random.Random, model: str) -> Any:
     return rng.choice(["a", "b", 7]) if model == "fraud" else _answer(rng, model)
 
 
-_TASKS = {"fraud": "multiclass", "price": "regression", "tags": "multilabel"}
+_TASKS = {"clicks": "binary", "fraud": "multiclass", "price": "regression", "tags": "multilabel"}
 
 
 def make_traffic(
@@ -49,6 +51,8 @@ def make_traffic(
             "latency_ms": rng.choice([None, rng.random() * 10]),
             "features": {"amount": rng.gauss(0, 1), "kind": rng.choice(["x", "y"])},
         }
+        if model == "clicks":
+            event["score"] = rng.choice([None, rng.random(), round(rng.random(), 1)])
         if rng.random() < 0.3:
             event["segments"] = {"country": rng.choice(["DE", "FR"])}
         predictions[partition].append(event)
