@@ -56,6 +56,7 @@ class QualityConfig(Section):
     betas: tuple[Beta, ...] = Field((), max_length=8)
     class_intervals: bool = False
     calibration_bins: Literal[5, 10, 20] = 10
+    ranking_cutoffs: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = Field((1, 5, 10), min_length=1, max_length=8)
     gains: tuple[GainsConfig, ...] = ()
     tracked: tuple[str, ...] = Field(
         ("accuracy", "f1", "f1_macro", "subset_accuracy", "mae", "rmse", "r2"), max_length=16
@@ -64,7 +65,11 @@ class QualityConfig(Section):
 
     @classmethod
     def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
-        """A model with two matrices, a beta that is there already, a metric that cannot be tracked."""
+        """A model with two matrices, a beta or cutoff that is there already, a metric that cannot be tracked."""
+        cutoffs = _rows(raw.get("ranking_cutoffs"))
+        for place, cutoff in enumerate(cutoffs):
+            if cutoff in cutoffs[:place]:
+                yield Conflict(("ranking_cutoffs", place), f"{cutoff!r:.40} is there already", "remove it")
         yield from _without_direction(raw, "tracked")
         tables = raw.get("gains")
         models = [one.get("model") if isinstance(one, Mapping) else None for one in _rows(tables)]

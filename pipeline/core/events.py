@@ -318,6 +318,7 @@ class LabelChanges:
             no delays are counted.
         score: float64[n], the probability of the positive class that a binary model gave, a 32-bit float; NaN where
             absent, empty where no contribution can have one.
+        cutoffs: how many first items of a ranking are looked at, rising.
     """
 
     predicted: Int64s
@@ -328,6 +329,7 @@ class LabelChanges:
     stated: Ragged = NO_LISTS
     delay_ms: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
     score: Float64s = field(default_factory=lambda: np.empty(0, np.float64))
+    cutoffs: tuple[int, ...] = (1, 5, 10)
 
     def __len__(self) -> int:
         """The number of contributions."""

@@ -10,6 +10,7 @@ from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
 from pipeline.core.accumulate.multilabel import Multilabel, fold_multilabel, halve_multilabel
 from pipeline.core.accumulate.offsets import OffsetRanges
+from pipeline.core.accumulate.ranking import Ranking, fold_ranking
 from pipeline.core.accumulate.residuals import Residuals, fold_residuals
 from pipeline.core.accumulate.scores import Scores, fold_scores, halve_scores
 from pipeline.core.accumulate.sets import Sets, fold_sets
@@ -20,6 +21,7 @@ from pipeline.core.metrics.delays import report_delays
 from pipeline.core.metrics.drift import report_drift
 from pipeline.core.metrics.errors import report_errors
 from pipeline.core.metrics.latency import report_latency
+from pipeline.core.metrics.ranking import report_ranking
 from pipeline.core.metrics.residuals import report_residuals
 from pipeline.core.metrics.multilabel import report_multilabel
 from pipeline.core.metrics.scores import report_scores
@@ -38,6 +40,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     ),
     Family("scores", Scores, Scores.from_wire, fold_labels=fold_scores, report=report_scores, halve=halve_scores),
     Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
+    Family("ranking", Ranking, Ranking.from_wire, fold_labels=fold_ranking, report=report_ranking),
     Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
     Family("residuals", Residuals, Residuals.from_wire, fold_labels=fold_residuals, report=report_residuals),
     Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),

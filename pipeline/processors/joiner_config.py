@@ -18,6 +18,7 @@ class JoinerSettings:
         idle_timeout_ms: how long a topic that is read to its end must be quiet before time itself moves its watermark.
         max_future_ms: how far ahead of the clock an event may be.
         limits: how long rows wait for each other.
+        cutoffs: how many first items of a ranking are looked at, rising.
         details_bytes: the memory that the members of sets, rankings and gains may take.
         learn_rows: rows that make a reference.
         reference_bins: the most bins of a feature's numbers.
@@ -34,6 +35,7 @@ class JoinerSettings:
     idle_timeout_ms: int
     max_future_ms: int
     limits: JoinLimits
+    cutoffs: tuple[int, ...]
     details_bytes: int
     learn_rows: int
     reference_bins: int
@@ -64,6 +66,7 @@ def joiner_settings(config: Config) -> JoinerSettings:
             max_rows=config.joiner.max_open_rows,
             memory_bytes=config.joiner.memory_mb << 20,
         ),
+        cutoffs=tuple(sorted(config.quality.ranking_cutoffs)),
         details_bytes=config.joiner.details_mb << 20,
         learn_rows=config.reference.learn_rows,
         reference_bins=config.reference.bins,

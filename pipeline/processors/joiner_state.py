@@ -75,7 +75,8 @@ class JoinerState:
         self.models: Dictionary[str] = Dictionary(settings.max_versions)
         self.segment_sets = SegmentSets(settings.max_segment_values)
         self.classes = ClassCodes(settings.max_classes)
-        self.members = MemberStore(Details(details, settings.limits.horizon_ms), self.classes, settings.limits)
+        kept = Details(details, settings.limits.horizon_ms)
+        self.members = MemberStore(kept, self.classes, settings.limits, settings.cutoffs)
         self._expiry_ms: dict[int, int] = {}
         self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0

@@ -54,12 +54,14 @@ class MemberStore:
         details: an empty store.
         classes: the partition's class codes.
         limits: how long rows wait for each other.
+        cutoffs: how many first items of a ranking are looked at, rising.
     """
 
-    def __init__(self, details: Details, classes: ClassCodes, limits: JoinLimits) -> None:
+    def __init__(self, details: Details, classes: ClassCodes, limits: JoinLimits, cutoffs: tuple[int, ...]) -> None:
         self.details = details
         self._classes = classes
         self._limits = limits
+        self._cutoffs = cutoffs
 
     def of_predictions(self, rows: Predictions, kept: Int64s, value: Int64s) -> Listed:
         """The members of predictions.
@@ -141,7 +143,7 @@ class MemberStore:
             return part
         guessed, is_guess_known = self.details.read(part.changes.predicted, wanted)
         stated, is_label_known = self.details.read(part.changes.label, wanted)
-        changes = replace(part.changes, guessed=guessed, stated=stated)
+        changes = replace(part.changes, guessed=guessed, stated=stated, cutoffs=self._cutoffs)
         return replace(part, changes=changes, usable=part.usable & (~wanted | (is_guess_known & is_label_known)))
 
     def _encoded(

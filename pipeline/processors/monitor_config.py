@@ -75,7 +75,12 @@ def _quality(quality: QualityConfig) -> QualitySettings:
         for one in quality.gains
     }
     return QualitySettings(
-        quality.interval_level, quality.betas, quality.class_intervals, gains, quality.calibration_bins
+        quality.interval_level,
+        quality.betas,
+        quality.class_intervals,
+        gains,
+        quality.calibration_bins,
+        tuple(sorted(quality.ranking_cutoffs)),
     )
 
 

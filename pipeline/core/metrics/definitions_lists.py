@@ -1,4 +1,4 @@
-"""The metrics of models that predict sets of labels."""
+"""The metrics of models that predict sets of labels, or rankings."""
 
 from collections.abc import Iterator
 
@@ -44,4 +44,68 @@ SETS: tuple[Metric, ...] = (
         nulls=("no_labels", "undefined"),
     ),
     *_samples(),
+)
+
+_JARVELIN = "Järvelin, Kekäläinen 2002, ACM TOIS 20"
+_MANNING = "Manning, Raghavan, Schütze 2008, ch. 8"
+_MEAN = "normal, exact second moment"
+_EACH_K = "for each k of `quality.ranking_cutoffs`"
+_NO_RELEVANT = ("no_labels", "no_relevant_items")
+
+RANKINGS: tuple[Metric, ...] = (
+    Metric(
+        "quality.mrr",
+        "mean of 1 / rank of the first relevant item, 0 where none is ranked; over rows with a relevant item, one of a "
+        "gain above 0, as all of these",
+        "Voorhees 1999, TREC-8",
+        "plain Python",
+        interval=_MEAN,
+        nulls=_NO_RELEVANT,
+        cost="sum",
+    ),
+    Metric(
+        "quality.ndcg_at_<k>",
+        f"mean of DCG / ideal DCG, DCG = sum to rank k of gain / log2(rank + 1), {_EACH_K}",
+        _JARVELIN,
+        "sklearn.metrics.ndcg_score",
+        interval=_MEAN,
+        nulls=_NO_RELEVANT,
+        cost="sum",
+    ),
+    Metric(
+        "quality.precision_at_<k>",
+        f"mean of relevant items among the first k / k, {_EACH_K}",
+        _MANNING,
+        "plain Python",
+        interval=_MEAN,
+        nulls=_NO_RELEVANT,
+        cost="sum",
+    ),
+    Metric(
+        "quality.recall_at_<k>",
+        f"mean of relevant items among the first k / relevant items, {_EACH_K}",
+        _MANNING,
+        "plain Python",
+        interval=_MEAN,
+        nulls=_NO_RELEVANT,
+        cost="sum",
+    ),
+    Metric(
+        "quality.map_at_<k>",
+        f"mean of (sum over relevant items among the first k of precision at their rank) / min(k, relevant), {_EACH_K}",
+        _MANNING,
+        "sklearn.metrics.average_precision_score",
+        interval=_MEAN,
+        nulls=_NO_RELEVANT,
+        cost="sum",
+    ),
+    Metric(
+        "quality.hit_rate_at_<k>",
+        f"rows with a relevant item among the first k / rows with one, {_EACH_K}",
+        "by definition",
+        "plain Python",
+        interval="Wilson",
+        nulls=_NO_RELEVANT,
+        cost="count",
+    ),
 )

@@ -7,7 +7,7 @@ from pipeline.core.metrics.definition import Metric
 from pipeline.core.metrics.definitions_classes import CLASSES
 from pipeline.core.metrics.definitions_compared import GENERALISATION, OBJECTIVES, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
-from pipeline.core.metrics.definitions_lists import SETS
+from pipeline.core.metrics.definitions_lists import RANKINGS, SETS
 from pipeline.core.metrics.definitions_maturity import LABEL_DELAYS
 from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS
 from pipeline.core.metrics.definitions_scores import SCORES
@@ -17,6 +17,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Classes": CLASSES,
     "Scores": SCORES,
     "Sets of labels": SETS,
+    "Rankings": RANKINGS,
     "Numbers": NUMBERS,
     "Intervals": INTERVALS,
     "Training against live": GENERALISATION,
@@ -36,6 +37,7 @@ METRICS: tuple[Metric, ...] = tuple(metric for section in SECTIONS.values() for 
 REASONS = {
     "no_predictions": "the window holds no prediction",
     "no_labels": "no prediction of the window has a usable label yet; it stands once for all intervals",
+    "no_relevant_items": "no labelled ranking of the window has an item of a gain above zero",
     "undefined": "zero over zero, such as the precision of a class that was never predicted",
     "unknown_positive_class": "a single class name, other than `1`, was seen: which class is positive cannot be told",
     "too_many_classes": "a binary model with more than two class names, none of them `1`",
@@ -65,7 +67,7 @@ REASONS = {
 def _patterns() -> tuple[tuple[re.Pattern[str], Metric], ...]:
     found = []
     for metric in METRICS:
-        pattern = re.escape(metric.path).replace("<beta>", "[0-9.e+-]+")
+        pattern = re.escape(metric.path).replace("<beta>", "[0-9.e+-]+").replace("<k>", "[0-9]+")
         found.append((re.compile(re.sub(r"<\w+>", ".+", pattern)), metric))
     return tuple(found)
 

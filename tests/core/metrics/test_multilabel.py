@@ -62,7 +62,7 @@ def oracle(guess: Sets, truth: Sets) -> dict[str, float | None]:
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         for average in ("micro", "macro", "weighted", "samples"):
             found[f"{name}_{average}"] = score(t, p, average=average, zero_division=np.nan) if seen else math.nan
-    full = np.flatnonzero((p + t).sum(axis=1)) if seen else []
+    full = np.flatnonzero((p + t).sum(axis=1))
     found["jaccard_samples"] = jaccard_score(t[full], p[full], average="samples") if len(full) else math.nan
     return {name: None if math.isnan(value) else float(value) for name, value in found.items()}
 

@@ -4,6 +4,7 @@ import importlib
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.core.accumulate.hosts import fold_resources
 from pipeline.core.accumulate.latency import fold_latency
 from pipeline.core.accumulate.moments import fold_moments
 from pipeline.core.accumulate.multilabel import fold_multilabel
+from pipeline.core.accumulate.ranking import fold_ranking
 from pipeline.core.accumulate.residuals import fold_residuals
 from pipeline.core.accumulate.scores import Scores, fold_scores
 from pipeline.core.accumulate.sets import Sets
@@ -104,6 +106,12 @@ def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dic
         guesses, truths = (np.array(column, np.float64).view(np.int64) for column in (predicted, label))
         changes = LabelChanges(guesses, truths, signs, [])
         return {"errors": fold_errors(changes, where)[0], "residuals": fold_residuals(changes, where)[0]}
+    if task is Task.RANKING:
+        gains = replace(
+            lists_of([sorted(one) for one in label]), weights=np.array([g for one in label for g in one.values()])
+        )
+        changes = LabelChanges(signs, signs, signs, [], guessed=lists_of(predicted), stated=gains)
+        return {"ranking": fold_ranking(changes, where)[0]}
     if task is Task.MULTILABEL:
         changes = LabelChanges(
             signs, signs, signs, ["a", "b", "c"], guessed=lists_of(predicted), stated=lists_of(label)
@@ -158,7 +166,7 @@ def events() -> tuple[Json, ...]:
             ([1.7e308, 1.0], [-1.7e308, 1.0]), ([1e300, 1.0], [0.0, 3.0]), ([1e20] * 30, [0.0, 1.0] * 15),
             ([1e200, 1.7e308] * 9, [0.0, 1.0] * 9),
         ],
-        Task.RANKING: [],
+        Task.RANKING: [([[5, 3], [3], [4, 5]], [{3: 1.0, 5: 0.0}, {3: 2.0, 5: 3.0}, {7: 1.0}]), ([[1]], [{1: 0.0}])],
     }  # fmt: skip
     found = [event_of(task, {}, None, rows=0) for task in Task]
     found += [event_of(task, {}, PROFILE, rows=0) for task in Task]
