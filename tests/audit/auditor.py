@@ -14,7 +14,7 @@ Json = Any
 MAX_SHOWN = 20
 INEXACT = (
     "std", "psi", "js", "f1_macro", "balanced_accuracy", "mcc", "low", "high", "rmse", "smape", "msle", "residual_p50",
-    "median_absolute_error", "log_loss",
+    "median_absolute_error", "log_loss", "ndcg_at_5",
 )  # fmt: skip
 """Roots, logarithms and sums of quotients, which may differ in the last bits; all else is equal to the bit."""
 

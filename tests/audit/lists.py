@@ -1,5 +1,6 @@
-"""What a window must say of sets of labels, with fractions and plain loops."""
+"""What a window must say of sets of labels and of rankings, with fractions and plain loops."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -36,3 +37,32 @@ def _name(label: Json) -> str:
 def _mean(shares: Sequence[Fraction]) -> float | None:
     """Of shares that were rounded to doubles, as whoever looks at one row has them."""
     return float(sum(Fraction(float(share)) for share in shares) / len(shares)) if shares else None
+
+
+def ranking_numbers(rows: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
+    """The quality of rankings, over the rows where some item is worth something.
+
+    Args:
+        rows: items, best first, and what each is worth, as the events have them.
+    """
+    ndcg, first, shares = [], [], []
+    for guess, gains in rows:
+        worth = {item: gain for item, gain in gains.items() if gain > 0}
+        if not worth:
+            continue
+        ranked = [worth.get(_name(item), 0.0) for item in guess]
+        best = sorted(worth.values(), reverse=True)
+        ndcg.append(_discounted(ranked[:5]) / _discounted(best[:5]))
+        hits = [rank for rank, gain in enumerate(ranked, 1) if gain]
+        first.append(Fraction(1, hits[0]) if hits else Fraction(0))
+        shares.append(Fraction(len(hits), len(worth)))
+    return {
+        "ndcg_at_5": math.fsum(ndcg) / len(ndcg) if ndcg else None,
+        "mrr": _mean(first),
+        "recall_at_10": _mean(shares),
+        "hit_rate_at_1": sum(one == 1 for one in first) / len(first) if first else None,
+    }
+
+
+def _discounted(gains: Sequence[float]) -> float:
+    return math.fsum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tests.audit.lists import set_numbers
+from tests.audit.lists import ranking_numbers, set_numbers
 from tests.audit.truth import Cell, Prediction
 
 Json = Any
@@ -198,11 +198,6 @@ def _bucketed(number: float) -> float:
     return math.copysign(math.ldexp(2 * low * high / (low + high), exponent), number)
 
 
-def _nothing(_pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
-    """Of rankings no quality is published."""
-    return {}
-
-
 def _sets(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     exact = sum({_name(one) for one in guess} == {_name(one) for one in label} for guess, label in pairs)
     if not pairs:
@@ -216,7 +211,7 @@ _QUALITY: Mapping[str, Callable[[Sequence[tuple[Json, Json]]], dict[str, Json]]]
     "multiclass": _classes,
     "regression": _errors,
     "multilabel": _sets,
-    "ranking": _nothing,
+    "ranking": ranking_numbers,
 }
 
 
