@@ -159,7 +159,7 @@ class RuleConfig(Section):
     metric: str = Field(
         pattern=r"^(throughput_per_s|label_coverage|"
         r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments|generalisation|"
-        r"objectives)\..+)$"
+        r"objectives|ageing)\..+)$"
     )
     window: Window | None = None
     above: Number | None = None

@@ -206,8 +206,12 @@ class MonitorTask:
         yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
 
     def _compare(self, event: dict[str, Json], context: Context, group: Group, size: WindowSize, start_ms: int) -> None:
-        """Add what is said of everything together: how it compares with the training, and segments with each other."""
+        """Add what is said of everything: how it compares with training and past, and segments with each other."""
         measured, tracked = self._state.measured(group), self._settings.tracked
+        if event["final"]:
+            kind = (group, str(size))
+            self._state.ageing.add(kind, start_ms, event["quality"], event["counts"]["labelled"])
+            add_report(event, self._state.ageing.report(kind, self._settings.quality.interval_level))
         add_report(event, report_generalisation(tracked, event["quality"], measured))
         window = (start_ms, size.size_ms, self._settings.pane_ms)
         segments, ranking = self._state.segments(group), self._settings.ranking

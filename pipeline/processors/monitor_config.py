@@ -24,7 +24,7 @@ class MonitorSettings:
         psi_threshold: the population stability index from which a feature counts as drifted.
         js_threshold: the Jensen-Shannon distance from which a feature counts as drifted.
         quality: which numbers of the quality section are wanted.
-        tracked: the metrics that are compared with the training's.
+        tracked: the metrics that are compared with the training's and with the past's.
         ranking: how the worst segments are found.
         objectives: the service-level objectives.
         rules: the alert rules.

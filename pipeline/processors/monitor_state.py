@@ -13,7 +13,7 @@ reference, model, version, part                      a piece of the profile of a
 model, model, version                                what the last ``model.v1`` event of a version says it scored
 part, partition                                      there while only a part of a joiner partition's last cell has come
 rule, … and triggered, …                             see ``alerting``
-objective, …                                         see ``objectives``
+objective, … and ageing, …                           see ``objectives`` and ``ageing``
 ===================================================  ==========================================================
 """
 
@@ -29,6 +29,7 @@ from pipeline.core.profile_parts import ProfileParts
 from pipeline.core.reference import ReferenceProfile
 from pipeline.core.watermark import NEVER
 from pipeline.core.window import WindowSize, parse_window
+from pipeline.processors.ageing import Ageing
 from pipeline.processors.alerting import Alerting
 from pipeline.processors.hosts import HostPanes
 from pipeline.processors.monitor_config import MonitorSettings
@@ -54,6 +55,8 @@ class MonitorState:
         self._segments: dict[Group, dict[str, Track]] = {}
         self.alerting = Alerting(settings.rules)
         self.objectives = Objectives(settings.objectives, settings.pane_ms, settings.horizon_ms, settings.longest_ms)
+        self.ageing = Ageing(settings.tracked, settings.sizes)
+        self._parts: dict[str, Objectives | Ageing] = {"objective": self.objectives, "ageing": self.ageing}
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
         self._progress: dict[int, Progress] = {}
         self._references: dict[tuple[str, str], ReferenceProfile] = {}
@@ -246,7 +249,8 @@ class MonitorState:
         yield from self._changes.items()
         yield from self.hosts.changelog()
         yield from self.alerting.changelog()
-        yield from self.objectives.changelog()
+        for part in self._parts.values():
+            yield from part.changelog()
         self._changed_panes, self._changes = set(), {}
 
     def restore(self, entries: Iterable[tuple[bytes, bytes | None]]) -> None:
@@ -259,8 +263,8 @@ class MonitorState:
             kind, *name = orjson.loads(key)
             if kind == "host":
                 self.hosts.restore(name, value)
-            elif kind == "objective":
-                self.objectives.restore(name, value)
+            elif kind in self._parts:
+                self._parts[kind].restore(name, value)
             elif kind == "pane":
                 self._log.restore((kind, *name[:-1]), name[-1], value)
             elif kind == "window":

@@ -22,6 +22,7 @@ SECTIONS = (
     "quality",
     "estimated",
     "generalisation",
+    "ageing",
     "objectives",
     "label_delay_ms",
     "latency_ms",

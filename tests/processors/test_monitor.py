@@ -359,5 +359,5 @@ def test_the_changelog_restores_the_live_state_at_every_commit_and_ends_small(se
         bench.progress(10_000, joiner=joiner)
     bench.flush()
     kept = {orjson.loads(key)[0] for key, value in bench.log.items() if value is not None}
-    assert kept <= {"progress", "model", "rule", "triggered"}
+    assert kept <= {"progress", "model", "rule", "triggered", "ageing"}
     assert bench.task.stats()["panes"] == bench.task.stats()["open_windows"] == 0

@@ -1,4 +1,4 @@
-"""The metrics that compare: live rows with the training's, segments with each other, events with objectives."""
+"""The metrics that compare: live rows with training and past, segments with each other, events with objectives."""
 
 from pipeline.core.metrics.definition import Metric
 
@@ -61,6 +61,38 @@ GENERALISATION: tuple[Metric, ...] = (
         "", "plain Python", nulls=(_NOT_MEASURED, _LIVE_NULL, "undefined", "overflow"),
     ),
 )  # fmt: skip
+
+_LEAST_SQUARES = "Draper, Smith 1998, Applied Regression Analysis, ch. 9.2"
+_TREND = "ageing.<metric>"
+_A_DAY = "the metric's, a day"
+_NO_TREND = ("too_few_windows", "overflow")
+AGEING: tuple[Metric, ...] = (
+    Metric(
+        f"{_TREND}.slope_per_day",
+        "slope of the straight line through the metric in the version's final windows of this size, weighted by "
+        "labelled rows, for each of `quality.tracked`; of windows that overlap only those count whose start is a "
+        "common multiple of size and slide",
+        _LEAST_SQUARES,
+        "numpy.polyfit",
+        _A_DAY,
+        interval="see `low` and `high`",
+        nulls=_NO_TREND,
+    ),
+    *(
+        Metric(
+            f"{_TREND}.{bound}",
+            f"slope {sign} t times its standard error, t of Student's distribution with windows - 2 degrees of "
+            "freedom at `quality.interval_level`",
+            _LEAST_SQUARES,
+            "scipy.stats.linregress",
+            _A_DAY,
+            "approximate: takes the windows for independent",
+            nulls=(*_NO_TREND, "no_variance"),
+        )
+        for bound, sign in (("low", "-"), ("high", "+"))
+    ),
+    Metric(f"{_TREND}.windows", "the windows that the trend is of", "", "plain Python", "windows", cost="count"),
+)
 
 _WORKBOOK = "Beyer et al. 2018, The Site Reliability Workbook, ch. 2, 5"
 _OBJECTIVE = "objectives.<objective>"

@@ -12,10 +12,8 @@ predictions and e = p - y:
 
 import math
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 
 from pipeline.core.accumulate.errors import Errors
-from pipeline.core.accumulate.exact_sum import ExactSum
 from pipeline.core.events import Json, Task
 from pipeline.core.family import Context, Report
 from pipeline.core.metrics.intervals import Interval, as_section, error_of_mean, normal_deviate, normal_interval
@@ -74,17 +72,13 @@ def _unusable(state: Errors, name: str) -> str | None:
 
 
 def _r2(state: Errors) -> float:
-    spread = _exact(state.labels.variation(state.label_squares, state.count))
-    return float((spread - state.count * _exact(state.squares)) / spread)
+    spread = state.labels.variation(state.label_squares, state.count).as_fraction()
+    return float((spread - state.count * state.squares.as_fraction()) / spread)
 
 
 def _explained_variance(state: Errors) -> float:
-    spread = _exact(state.labels.variation(state.label_squares, state.count))
-    return float((spread - _exact(state.total.variation(state.squares, state.count))) / spread)
-
-
-def _exact(one: ExactSum) -> Fraction:
-    return Fraction(one.mantissa) * Fraction(2) ** one.exponent
+    spread = state.labels.variation(state.label_squares, state.count).as_fraction()
+    return float((spread - state.total.variation(state.squares, state.count).as_fraction()) / spread)
 
 
 _METRICS: Mapping[str, Callable[[Errors], float]] = {

@@ -5,7 +5,7 @@ from functools import cache
 
 from pipeline.core.metrics.definition import Metric
 from pipeline.core.metrics.definitions_classes import CLASSES
-from pipeline.core.metrics.definitions_compared import GENERALISATION, OBJECTIVES, WORST_SEGMENTS
+from pipeline.core.metrics.definitions_compared import AGEING, GENERALISATION, OBJECTIVES, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
 from pipeline.core.metrics.definitions_lists import RANKINGS, SETS
 from pipeline.core.metrics.definitions_maturity import LABEL_DELAYS
@@ -21,6 +21,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Numbers": NUMBERS,
     "Intervals": INTERVALS,
     "Training against live": GENERALISATION,
+    "Trends": AGEING,
     "Worst segments": WORST_SEGMENTS,
     "Service-level objectives": OBJECTIVES,
     "Delays of labels": LABEL_DELAYS,
@@ -47,6 +48,7 @@ REASONS = {
     "too_few_rows": "fewer rows than the number needs",
     "not_measured": "the version's `model.v1` event has no such metric; once for all where it has none",
     "live_null": "the live metric is null; `reasons` has why",
+    "too_few_windows": "fewer than three windows of the version have a value so far",
     "no_events": "nothing was counted that could be good or bad",
     "no_segments": "no segment of the version has a labelled row in this window",
     "constant_target": "all labels are the same: there is no variance to explain",

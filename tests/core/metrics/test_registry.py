@@ -39,6 +39,7 @@ from pipeline.core.events import (
     Task,
 )  # fmt: skip
 from pipeline.core.families import Context, State
+from pipeline.core.metrics.ageing import Trend, report_ageing
 from pipeline.core.metrics.document import as_markdown
 from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.objectives import Objective
@@ -62,6 +63,11 @@ MEASURED: Mapping[str, Mapping[str, Json]] = {
     "train": {"accuracy": 0.9, "f1_macro": 0.9, "mae": 1e100},
     "test": {"accuracy": 0.8, "mae": 3.0, "r2": 0.5},
 }
+TRENDS = {name: Trend() for name in ("f1", "mae", "rmse", "r2")}
+for place, values in enumerate(((0.5, 1.0, 1e308, 0.1), (0.6, 2.0, -1e308, 0.2), (0.9, 3.0, 1.0, None))):
+    for trend, value in zip(TRENDS.values(), values, strict=True):
+        if value is not None:
+            trend.add(place * 60_000, value, 5)
 RANKING = RankingSettings(("accuracy", "mae"), 3, 2)
 SIZE = WindowSize(60_000, 60_000)
 ROWS = 150
@@ -139,6 +145,7 @@ def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfil
     objectives.count(track.group, "", 0, states)
     for report in objectives.report(track.group, "", 60_000, states):
         add_report(event, report)
+    add_report(event, report_ageing(TRENDS, 0.95))
     window = (0, 60_000, 60_000)
     event["worst_segments"], why = worst_segments(RANKING, context, event["quality"], [track] if states else [], window)
     event["reasons"] |= why
