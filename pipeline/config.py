@@ -157,7 +157,7 @@ class RuleConfig(Section):
     segment: str = ""
     host: str = "*"
     metric: str = Field(
-        pattern=r"^(throughput_per_s|label_coverage|"
+        pattern=r"^(throughput_per_s|label_coverage|expected_label_coverage|label_maturity|label_delay_ms\.p\d+|"
         r"(host|quality|estimated|latency_ms|counts|drift|drift_summary|data_quality|worst_segments|generalisation|"
         r"objectives|ageing)\..+)$"
     )
@@ -172,6 +172,7 @@ class RuleConfig(Section):
     min_predictions: int = Field(1, ge=0)
     min_labelled: int = Field(0, ge=0)
     min_label_coverage: float = Field(0.0, ge=0, le=1)
+    min_label_maturity: float = Field(0.0, ge=0, le=1)
     severity: Literal["info", "warning", "critical"] = "warning"
     retrain: bool = False
     retrain_cooldown: DurationMs = 3_600_000

@@ -49,6 +49,13 @@ class WorstSegmentsConfig(Section):
         yield from _without_direction(raw, "metrics")
 
 
+class MaturityConfig(Section):
+    """What past windows are asked about labels that are still to come."""
+
+    windows: int = Field(20, ge=1, le=1_000)
+    min_share: float = Field(0.1, ge=0.001, le=1)
+
+
 class QualityConfig(Section):
     """The confidence of intervals, further F-measures, what predictions are worth, the worst segments."""
 
@@ -62,6 +69,7 @@ class QualityConfig(Section):
         ("accuracy", "f1", "f1_macro", "subset_accuracy", "mae", "rmse", "r2"), max_length=16
     )
     worst_segments: WorstSegmentsConfig = WorstSegmentsConfig()
+    maturity: MaturityConfig = MaturityConfig()
 
     @classmethod
     def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:

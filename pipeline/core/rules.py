@@ -34,7 +34,7 @@ class Rule:
         baseline_windows: how many first windows make the baseline.
         for_windows: breaches in a row that fire.
         resolve_after: windows in a row without breach that resolve.
-        min_predictions, min_labelled, min_label_coverage: below these a window is not judged.
+        min_predictions, min_labelled, min_label_coverage, min_label_maturity: below these a window is not judged.
         severity: ``info``, ``warning`` or ``critical``.
         retrain: whether firing triggers a retraining.
         retrain_cooldown_ms: for how long after a trigger a model version gets no other.
@@ -57,6 +57,7 @@ class Rule:
     min_predictions: int
     min_labelled: int
     min_label_coverage: float
+    min_label_maturity: float
     severity: str
     retrain: bool
     retrain_cooldown_ms: int
@@ -125,6 +126,7 @@ def subjects(rule: Rule, event: Mapping[str, Any]) -> Iterator[tuple[str, float]
         or counts["predictions"] < rule.min_predictions
         or counts["labelled"] < rule.min_labelled
         or (event["label_coverage"] or 0.0) < rule.min_label_coverage
+        or (event.get("label_maturity") or 0.0) < rule.min_label_maturity
     ):
         return
     for path, value in find(event, rule.metric):

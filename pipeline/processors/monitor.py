@@ -16,13 +16,15 @@ from pipeline.core.errors import DriftlineError
 from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Group, Json, OutputRecord, RecordBatch
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.generalisation import report_generalisation
+from pipeline.core.metrics.maturity import Age
 from pipeline.core.metrics.worst_segments import SECTION as WORST_SEGMENTS
 from pipeline.core.window import WindowSize
+from pipeline.processors.maturity import Kind, add_maturity
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
 from pipeline.processors.monitor_state import MonitorState
 from pipeline.processors.partials import CellKey, Progress, read_cell, read_hosts
 from pipeline.processors.ranking import worst_segments
-from pipeline.processors.tracks import PublishedWindow, Track
+from pipeline.processors.tracks import Pane, PublishedWindow, Track
 from pipeline.processors.window_events import add_report, encode_event, host_event, window_event
 
 PARTIALS, MODELS = "partials", "models"
@@ -138,7 +140,8 @@ class MonitorTask:
             return lambda: None
         if kind == "progress":
             return partial(
-                self._state.set_progress, Progress(**{name: int(record[name]) for name in Progress.__slots__})
+                self._state.set_progress,
+                Progress(**{name: int(record[name]) for name in Progress.__slots__ if name in record}),
             )
         raise ValueError(f"an unknown kind of partial: {kind}")
 
@@ -190,6 +193,8 @@ class MonitorTask:
         )
         merged = track.merged(start_ms, size.size_ms, settings.pane_ms)
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
+        if group.model_version:
+            self._mature(event, merged, (group, track.segment, size), start_ms)
         if group.model_version and track.segment == NO_SEGMENT:
             self._compare(event, context, group, size, start_ms)
         for report in self._state.objectives.report(group, track.segment, start_ms + size.size_ms, merged):
@@ -204,6 +209,14 @@ class MonitorTask:
             return everything.merged(start_ms, size.size_ms, settings.pane_ms)["offsets"].to_wire()
 
         yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
+
+    def _mature(self, event: dict[str, Json], merged: Pane, kind: Kind, start_ms: int) -> None:
+        """Add how far the labels have come; a window that is final then says it of others."""
+        state, size, final = self._state, kind[2], event["final"]
+        age = Age(state.labels_ms - start_ms - size.size_ms, size.size_ms, final)
+        add_maturity(event, merged, state.past.before(kind, start_ms), age, self._settings.maturity)
+        if final:
+            state.past.add(kind, start_ms, merged)
 
     def _compare(self, event: dict[str, Json], context: Context, group: Group, size: WindowSize, start_ms: int) -> None:
         """Add what is said of everything: how it compares with training and past, and segments with each other."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.config import Config, RuleConfig
 from pipeline.config_objectives import ObjectiveConfig
 from pipeline.config_quality import QualityConfig, WorstSegmentsConfig
+from pipeline.core.metrics.maturity import MaturitySettings
 from pipeline.core.metrics.objectives import Objective
 from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.metrics.worst_segments import RankingSettings
@@ -26,6 +27,7 @@ class MonitorSettings:
         quality: which numbers of the quality section are wanted.
         tracked: the metrics that are compared with the training's and with the past's.
         ranking: how the worst segments are found.
+        maturity: what past windows are asked about labels that are still to come.
         objectives: the service-level objectives.
         rules: the alert rules.
     """
@@ -39,6 +41,7 @@ class MonitorSettings:
     quality: QualitySettings
     tracked: tuple[str, ...]
     ranking: RankingSettings
+    maturity: MaturitySettings
     objectives: tuple[Objective, ...]
     rules: tuple[Rule, ...]
 
@@ -64,6 +67,7 @@ def monitor_settings(config: Config) -> MonitorSettings:
         quality=_quality(config.quality),
         tracked=config.quality.tracked,
         ranking=_ranking(config.quality.worst_segments),
+        maturity=MaturitySettings(config.quality.maturity.windows, config.quality.maturity.min_share),
         objectives=tuple(_objective(one) for one in config.objectives),
         rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
     )
@@ -121,6 +125,7 @@ def _rule(rule: RuleConfig, shortest: WindowSize) -> Rule:
         min_predictions=rule.min_predictions,
         min_labelled=rule.min_labelled,
         min_label_coverage=rule.min_label_coverage,
+        min_label_maturity=rule.min_label_maturity,
         severity=rule.severity,
         retrain=rule.retrain,
         retrain_cooldown_ms=rule.retrain_cooldown,

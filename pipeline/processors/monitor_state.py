@@ -12,6 +12,7 @@ progress, partition                                  the last progress of a join
 reference, model, version, part                      a piece of the profile of a model version
 model, model, version                                what the last ``model.v1`` event of a version says it scored
 part, partition                                      there while only a part of a joiner partition's last cell has come
+past, model, version, task, segment, window, start   how labels came in a final window; see ``maturity``
 rule, … and triggered, …                             see ``alerting``
 objective, … and ageing, …                           see ``objectives`` and ``ageing``
 ===================================================  ==========================================================
@@ -32,6 +33,8 @@ from pipeline.core.window import WindowSize, parse_window
 from pipeline.processors.ageing import Ageing
 from pipeline.processors.alerting import Alerting
 from pipeline.processors.hosts import HostPanes
+from pipeline.processors.maturity import KIND as PAST
+from pipeline.processors.maturity import PastWindows
 from pipeline.processors.monitor_config import MonitorSettings
 from pipeline.processors.objectives import Objectives
 from pipeline.processors.partials import Progress
@@ -58,6 +61,7 @@ class MonitorState:
         self.ageing = Ageing(settings.tracked, settings.sizes)
         self._parts: dict[str, Objectives | Ageing] = {"objective": self.objectives, "ageing": self.ageing}
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
+        self.past = PastWindows(settings.maturity, settings.sizes, settings.horizon_ms)
         self._progress: dict[int, Progress] = {}
         self._references: dict[tuple[str, str], ReferenceProfile] = {}
         self._profiles = ProfileParts()
@@ -72,7 +76,7 @@ class MonitorState:
         self._changed_panes: set[tuple[TrackKey, int, str]] = set()
         self._log = PieceLog()
         self._parted: set[int] = set()
-        self._least_ms = dict.fromkeys(("predictions_ms", "final_ms", "resources_ms"), NEVER)
+        self._least_ms = dict.fromkeys(("predictions_ms", "final_ms", "resources_ms", "labels_ms"), NEVER)
 
     # --- taking in -----------------------------------------------------------------------------------------------
 
@@ -149,6 +153,11 @@ class MonitorState:
         self._changes[orjson.dumps(["part", partition])] = b"1" if more else None
 
     # --- asking --------------------------------------------------------------------------------------------------
+
+    @property
+    def labels_ms(self) -> int:
+        """Up to when labels have been read, about."""
+        return self._least_ms["labels_ms"]
 
     def reference(self, group: Group) -> ReferenceProfile | None:
         """The profile of a model version."""
@@ -235,6 +244,7 @@ class MonitorState:
             del track.panes[start_ms]
             if not track.panes:
                 self._forget_track(key)
+        self.past.drop_old(final_ms)
         self.objectives.drop_old(final_ms)
         self.hosts.drop_old(self._least_ms["resources_ms"])
 
@@ -247,6 +257,7 @@ class MonitorState:
             states = {name: state for name, state in pane.items() if _side(name) == side}
             yield from self._log.write(_pane_name(key, start_ms, side), pack_states(states))
         yield from self._changes.items()
+        yield from self.past.changelog()
         yield from self.hosts.changelog()
         yield from self.alerting.changelog()
         for part in self._parts.values():
@@ -263,6 +274,8 @@ class MonitorState:
             kind, *name = orjson.loads(key)
             if kind == "host":
                 self.hosts.restore(name, value)
+            elif kind == PAST:
+                self.past.restore(name, value)
             elif kind in self._parts:
                 self._parts[kind].restore(name, value)
             elif kind == "pane":
@@ -278,6 +291,7 @@ class MonitorState:
         """Rebuild what follows from the panes; called once, before the first record."""
         self._changes = {}
         self.hosts.finish_restore(self._least_ms["resources_ms"])
+        self.past.finish_restore()
         for (_, model, version, task, segment, start_ms, _), pieces in self._log.take_restored():
             track = self._track((Group(model, version, Task(task)), segment))
             for piece in pieces:

@@ -8,7 +8,7 @@ from pipeline.core.metrics.definitions_classes import CLASSES
 from pipeline.core.metrics.definitions_compared import AGEING, GENERALISATION, OBJECTIVES, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
 from pipeline.core.metrics.definitions_lists import RANKINGS, SETS
-from pipeline.core.metrics.definitions_maturity import LABEL_DELAYS
+from pipeline.core.metrics.definitions_maturity import CORRECTED, LABEL_DELAYS, LABEL_MATURITY
 from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS
 from pipeline.core.metrics.definitions_scores import SCORES
 
@@ -25,6 +25,8 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Worst segments": WORST_SEGMENTS,
     "Service-level objectives": OBJECTIVES,
     "Delays of labels": LABEL_DELAYS,
+    "Labels still to come": LABEL_MATURITY,
+    "Classes, corrected for labels still to come": CORRECTED,
     "Latency": LATENCY,
     "Drift": DRIFT,
     "Features": DATA_QUALITY,
@@ -54,6 +56,8 @@ REASONS = {
     "constant_target": "all labels are the same: there is no variance to explain",
     "not_above_minus_one": "a prediction or label of -1 or less has no logarithm of one more",
     "overflow": "beyond the doubles; for quantiles of errors, 2^64 or more",
+    "no_history": "too few labels in final windows of the version, segment and size to know how labels come",
+    "too_immature": "of some class less than `quality.maturity.min_share` of its labels has come",
     "no_latencies": "no prediction carried a latency",
     "reference_learning": "the reference is still being learned",
     "no_features": "the reference, or the window, has no features",

@@ -22,6 +22,7 @@ from pipeline.core.accumulate.hosts import fold_resources
 from pipeline.core.accumulate.latency import fold_latency
 from pipeline.core.accumulate.moments import fold_moments
 from pipeline.core.accumulate.multilabel import fold_multilabel
+from pipeline.core.accumulate.past_labels import PastLabels
 from pipeline.core.accumulate.ranking import fold_ranking
 from pipeline.core.accumulate.residuals import fold_residuals
 from pipeline.core.accumulate.scores import Scores, fold_scores
@@ -34,14 +35,15 @@ from pipeline.core.events import (
     Json,
     LabelChanges,
     Predictions,
-    Resources,
     Ragged,
+    Resources,
     Task,
 )  # fmt: skip
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.ageing import Trend, report_ageing
 from pipeline.core.metrics.document import as_markdown
 from pipeline.core.metrics.generalisation import report_generalisation
+from pipeline.core.metrics.maturity import Age, MaturitySettings
 from pipeline.core.metrics.objectives import Objective
 from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
 from pipeline.core.metrics.settings import QualitySettings
@@ -50,6 +52,7 @@ from pipeline.core.paths import find
 from pipeline.core.reference import ReferenceProfile, build_profile
 from pipeline.core.rules import RuleState, judge, subjects
 from pipeline.core.window import WindowSize
+from pipeline.processors.maturity import add_maturity
 from pipeline.processors.monitor_config import monitor_settings
 from pipeline.processors.objectives import Objectives
 from pipeline.processors.ranking import worst_segments
@@ -69,6 +72,8 @@ for place, values in enumerate(((0.5, 1.0, 1e308, 0.1), (0.6, 2.0, -1e308, 0.2),
         if value is not None:
             trend.add(place * 60_000, value, 5)
 RANKING = RankingSettings(("accuracy", "mae"), 3, 2)
+SCALARS = ("label_coverage", "throughput_per_s", "expected_label_coverage", "label_maturity")
+PAST = PastLabels(80, Delays({"0": np.array([[0], [40]]), "1": np.array([[300], [40]])}))
 SIZE = WindowSize(60_000, 60_000)
 ROWS = 150
 SETTINGS = QualitySettings(betas=(2.0, 0.5), class_intervals=True, gains={"m": {("1", "1"): 1.0}})
@@ -134,11 +139,21 @@ def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dic
     }
 
 
-def event_of(task: Task, states: Mapping[str, State], reference: ReferenceProfile | None, *, rows: int) -> Json:
+def event_of(
+    task: Task,
+    states: Mapping[str, State],
+    reference: ReferenceProfile | None,
+    *,
+    rows: int,
+    past: PastLabels = PAST,
+    age_ms: int = 10**9,
+) -> Json:
     track = Track(Group("m", "1", task), "")
     track.merge_pane(0, {"counts": Counts({"predictions": rows, "labelled": rows and 5}), **states})
     context = Context("m", "1", task, "", 60_000, False, reference, 0.2, 0.1, SETTINGS)  # noqa: FBT003 - final
     event = window_event(context, track.merged(0, 60_000, 60_000), SIZE, 0, revision=0, now_ms=9)
+    age = Age(age_ms, 60_000, final=False)
+    add_maturity(event, track.merged(0, 60_000, 60_000), past, age, MaturitySettings(20, 0.1))
     tracked = ("accuracy", "f1_macro", "mae", "r2")
     add_report(event, report_generalisation(tracked, event["quality"], MEASURED if states else {}))
     objectives = Objectives([Objective("o", 0.9, 60_000, (SIZE,), latency_ms=20.0)], 60_000, 0, 60_000)
@@ -179,6 +194,8 @@ def events() -> tuple[Json, ...]:
     found += [event_of(task, {}, PROFILE, rows=0) for task in Task]
     found.append(event_of(Task.RANKING, {}, ReferenceProfile("m", "1", 5, {}), rows=5))
     found.append(event_of(Task.RANKING, {"bins": Bins("other", ROWS)}, PROFILE, rows=5))
+    young = of_labels(Task.BINARY, [0, 1], [0, 1])
+    found += [event_of(Task.BINARY, young, PROFILE, rows=5, past=past, age_ms=0) for past in (PAST, PastLabels())]
     for task, pairs in some.items():
         found += [event_of(task, full[task] | of_labels(task, *columns), PROFILE, rows=ROWS) for columns in pairs]
     return tuple(found)
@@ -205,7 +222,7 @@ def leaves(path: str, value: Json) -> Iterator[tuple[str, Json]]:
 
 def said() -> Iterator[tuple[str, Json, Mapping[str, str]]]:
     for event in events():
-        for section in (*SECTIONS, *COMPARED, "counts", "label_coverage", "throughput_per_s"):
+        for section in (*SECTIONS, *COMPARED, *SCALARS, "counts"):
             for path, value in leaves(section, event[section]):
                 yield path, value, event["reasons"]
     for path, value in leaves("host", host()["metrics"]):
