@@ -9,12 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.peers.bytewax import Bytewax
+from bench.peers.flink import FlinkSql
 from bench.peers.peer import MissingError, Peer, Say
+from bench.peers.quix import QuixStreams
 from bench.peers.streams import KafkaStreams
 from bench.report import machine, rows_of, save, table_of
 from bench.rounds import PARTITIONS, Plan, run_rounds
 from pipeline.local_broker import BrokerOptions, LocalBroker
 
+_PEERS: dict[str, tuple[list[Peer], list[Peer]]] = {
+    "none": ([], []),
+    "streams": ([KafkaStreams()], []),
+    "all": ([KafkaStreams(), FlinkSql()], [QuixStreams(), Bytewax()]),
+}
 _BEFORE_NOW_MS = 11 * 60_000
 
 
@@ -35,9 +43,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="predictions, and as many labels, one a record")
     parser.add_argument("--batch-events", type=int, default=4_000_000, help="the same in columnar records of 1,000")
-    parser.add_argument("--slow-events", type=int, default=200_000, help="the same, one a record, for slow peers")
+    parser.add_argument(
+        "--slow-events", type=int, default=100_000, help="the same, one a record, for Quix Streams and Bytewax"
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", choices=("none", "some", "all"), default="some", help="some: Kafka Streams alone")
+    parser.add_argument("--peers", choices=_PEERS, default="streams", help="streams: Kafka Streams alone")
     arguments = parser.parse_args()
     console = Console()
     console.width = max(console.width, 150)  # the table is for reading, also in a log
@@ -45,8 +55,8 @@ def main() -> int:
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
-    peers = [] if arguments.peers == "none" else present([KafkaStreams()], say)
-    plan = Plan(arguments.events, arguments.batch_events, arguments.slow_events, arguments.rounds, peers)
+    quick, slow = (present(peers, say) for peers in _PEERS[arguments.peers])
+    plan = Plan(arguments.events, arguments.batch_events, arguments.slow_events, arguments.rounds, quick, slow)
     host, start_ms = machine(), time.time_ns() // 1_000_000 - _BEFORE_NOW_MS
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder:
         directory = Path(folder)

@@ -12,7 +12,7 @@ from bench.progress import GroupProgress
 from bench.run import Run
 from pipeline.processes import tied_command
 
-TIMEOUT_S = 300.0
+TIMEOUT_S = 600.0
 
 _POLL_S = 0.05
 _STOP_TIMEOUT_S = 20.0

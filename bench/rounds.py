@@ -32,7 +32,7 @@ class Plan:
         slow: the same as ``single`` on topics of their own, for the slow peers.
         rounds: how many.
         peers: those that read the topics of ``single``.
-        slow_peers: those that read fewer events.
+        slow_peers: those that read the topics of ``slow``.
     """
 
     single: int

@@ -1,9 +1,8 @@
-"""What Java peers need: a JDK, Maven, and the jars these make or fetch, kept in the user's cache folder."""
+"""What Java peers need: a JDK, Maven, and the jars that Maven makes and fetches, kept in the user's cache folder."""
 
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.peer import MissingError, Say
@@ -27,7 +26,7 @@ def built(name: str, source: Path, say: Say) -> list[Path]:
         say: told before anything slow.
 
     Returns:
-        Its jar and all jars that it needs.
+        Its jar, where it makes one, and all jars that it needs.
 
     Raises:
         MissingError: no JDK or no Maven, or Maven could not build.
@@ -41,33 +40,9 @@ def built(name: str, source: Path, say: Say) -> list[Path]:
         staging = home.with_name(f"{home.name}.staging")
         shutil.rmtree(staging, ignore_errors=True)
         shutil.copytree(source, staging)
-        _maven(["package"], staging)
+        _package(staging)
         staging.rename(home)
     return [*(home / "target").glob("*.jar"), *(home / "target" / "dependency").glob("*.jar")]
-
-
-def fetched(coordinate: str, say: Say) -> Path:
-    """One jar from Maven, fetched once.
-
-    Args:
-        coordinate: ``group:artifact:version``.
-        say: told before anything slow.
-
-    Returns:
-        Where it lies.
-
-    Raises:
-        MissingError: no Maven, or Maven could not fetch it.
-    """
-    _, artifact, version = coordinate.split(":")
-    home = cache_folder() / "bench-jars"
-    jar = home / f"{artifact}-{version}.jar"
-    if not jar.exists():
-        say(f"fetching {artifact} with Maven (once)")
-        home.mkdir(parents=True, exist_ok=True)
-        copy = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-        _maven([copy, f"-Dartifact={coordinate}", f"-DoutputDirectory={home}"], home)
-    return jar
 
 
 def _tool(name: str) -> str:
@@ -77,8 +52,8 @@ def _tool(name: str) -> str:
     return path
 
 
-def _maven(arguments: Sequence[str], folder: Path) -> None:
-    command = [_tool("mvn"), "--batch-mode", "--quiet", *arguments]
+def _package(folder: Path) -> None:
+    command = [_tool("mvn"), "--batch-mode", "--quiet", "package"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
         raise MissingError(f"Maven failed: {(done.stdout + done.stderr).strip()[-_LAST_CHARACTERS:]}")
