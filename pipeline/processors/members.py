@@ -19,6 +19,8 @@ from pipeline.processors.pairs import encode_pairs
 WITH_MEMBERS = (Task.MULTILABEL, Task.RANKING)
 """The tasks whose predictions and labels are lists."""
 
+_SET_SALT = np.int64(0x5851F42D4C957F2D)  # a set of labels and a ranking may look alike, but their codes differ
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -69,7 +71,8 @@ class MemberStore:
         Args:
             rows: the decoded batch.
             kept: int64[k], the rows to take, rising.
-            value: int64[k], their values; changed where they stand for members: to hashes that no other model's share.
+            value: int64[k], their values; changed where they stand for members: to hashes of what is listed in this
+                partition's codes.
 
         Returns:
             Their lists.
@@ -78,7 +81,7 @@ class MemberStore:
         group = rows.group[kept[at]].astype(np.int64)
         is_set = np.array([one.task is Task.MULTILABEL for one in rows.groups], bool)[group]
         models = [one.model for one in rows.groups]
-        value[at] ^= _salts(models)[group]
+        value[at] ^= _salts(models)[group] ^ np.where(is_set, _SET_SALT, 0)
         return self._encoded(at, lists, group, models, rows.classes, is_set=is_set, in_order=~is_set, rows=len(kept))
 
     def of_labels(self, rows: Labels, kept: Int64s, value: Int64s) -> Listed:
@@ -94,7 +97,7 @@ class MemberStore:
         """
         at, lists = _of_kept(rows.members, kept)
         model, is_set = rows.model[kept[at]].astype(np.int64), rows.kind[kept[at]] == LabelKind.SET
-        value[at] ^= _salts(rows.models)[model]
+        value[at] ^= _salts(rows.models)[model] ^ np.where(is_set, _SET_SALT, 0)
         in_order = np.zeros(len(at), bool)
         return self._encoded(
             at, lists, model, rows.models, rows.classes, is_set=is_set, in_order=in_order, rows=len(kept)
