@@ -3,16 +3,23 @@
 from typing import Any
 
 from pipeline.core.accumulate.bins import Bins, fold_bins, halve_bins
+from pipeline.core.accumulate.confusion import TASKS as CONFUSION_TASKS
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion, halve_confusion
 from pipeline.core.accumulate.delays import Delays, fold_delays, halve_delays
+from pipeline.core.accumulate.errors import TASKS as ERRORS_TASKS
 from pipeline.core.accumulate.errors import Errors, fold_errors
 from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
+from pipeline.core.accumulate.multilabel import TASKS as MULTILABEL_TASKS
 from pipeline.core.accumulate.multilabel import Multilabel, fold_multilabel, halve_multilabel
 from pipeline.core.accumulate.offsets import OffsetRanges
+from pipeline.core.accumulate.ranking import TASKS as RANKING_TASKS
 from pipeline.core.accumulate.ranking import Ranking, fold_ranking
+from pipeline.core.accumulate.residuals import TASKS as RESIDUALS_TASKS
 from pipeline.core.accumulate.residuals import Residuals, fold_residuals
+from pipeline.core.accumulate.scores import TASKS as SCORES_TASKS
 from pipeline.core.accumulate.scores import Scores, fold_scores, halve_scores
+from pipeline.core.accumulate.sets import TASKS as SETS_TASKS
 from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
 from pipeline.core.metrics.classes import report_classes
@@ -21,9 +28,9 @@ from pipeline.core.metrics.delays import report_delays
 from pipeline.core.metrics.drift import report_drift
 from pipeline.core.metrics.errors import report_errors
 from pipeline.core.metrics.latency import report_latency
+from pipeline.core.metrics.multilabel import report_multilabel
 from pipeline.core.metrics.ranking import report_ranking
 from pipeline.core.metrics.residuals import report_residuals
-from pipeline.core.metrics.multilabel import report_multilabel
 from pipeline.core.metrics.scores import report_scores
 from pipeline.core.metrics.sets import report_sets
 
@@ -37,13 +44,18 @@ FAMILIES: tuple[Family[Any], ...] = (
         fold_labels=fold_confusion,
         report=report_classes,
         halve=halve_confusion,
+        tasks=CONFUSION_TASKS,
     ),
-    Family("scores", Scores, Scores.from_wire, fold_labels=fold_scores, report=report_scores, halve=halve_scores),
-    Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets),
-    Family("ranking", Ranking, Ranking.from_wire, fold_labels=fold_ranking, report=report_ranking),
-    Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors),
-    Family("residuals", Residuals, Residuals.from_wire, fold_labels=fold_residuals, report=report_residuals),
-    Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),
+    Family(
+        "scores",
+        Scores,
+        Scores.from_wire,
+        fold_labels=fold_scores,
+        report=report_scores,
+        halve=halve_scores,
+        tasks=SCORES_TASKS,
+    ),
+    Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets, tasks=SETS_TASKS),
     Family(
         "multilabel",
         Multilabel,
@@ -51,7 +63,19 @@ FAMILIES: tuple[Family[Any], ...] = (
         fold_labels=fold_multilabel,
         report=report_multilabel,
         halve=halve_multilabel,
+        tasks=MULTILABEL_TASKS,
     ),
+    Family("ranking", Ranking, Ranking.from_wire, fold_labels=fold_ranking, report=report_ranking, tasks=RANKING_TASKS),
+    Family("errors", Errors, Errors.from_wire, fold_labels=fold_errors, report=report_errors, tasks=ERRORS_TASKS),
+    Family(
+        "residuals",
+        Residuals,
+        Residuals.from_wire,
+        fold_labels=fold_residuals,
+        report=report_residuals,
+        tasks=RESIDUALS_TASKS,
+    ),
+    Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(
         "moments",

@@ -106,6 +106,7 @@ class Family(Generic[S]):
         fold_predictions: predictions and their cells to a fresh state a touched cell; None where it folds none.
         fold_labels: contributions of labels and their cells to a fresh state a touched cell; None where it folds none.
         report: a merged state to its numbers; None where it has none. Tasks it does not speak of get an empty report.
+        tasks: those it speaks of; batches without them are not folded.
         needs_reference: whether ``fold_predictions`` leaves out groups whose reference is not known; the joiner keeps
             their rows and folds them once it is.
         halve: a wire value to two that merge to the same, for states that can outgrow a record; None where one is small
@@ -118,5 +119,6 @@ class Family(Generic[S]):
     fold_predictions: FoldPredictions[S] | None = None
     fold_labels: FoldLabels[S] | None = None
     report: Callable[[S, Context], Report] | None = None
+    tasks: frozenset[Task] = frozenset(Task)
     needs_reference: bool = False
     halve: Callable[[Json], tuple[Json, Json] | None] | None = None

@@ -265,8 +265,9 @@ class JoinerTask:
             kept, group, segment_set, time_ms = kept[keep], group[keep], segment_set[keep], time_ms[keep]
             cells = self._state.cells(group, segment_set, time_ms)
         in_batch = pick_rows(cells, kept.astype(np.int32))
+        tasks = _tasks_of(cells)
         for family in FAMILIES:
-            if family.fold_predictions is not None:
+            if family.fold_predictions is not None and not tasks.isdisjoint(family.tasks):
                 self._pending.absorb(family.name, family.fold_predictions(rows, in_batch, self._references), cells)
         self._learner.keep(rows, kept, group, segment_set)
         self._fold_joined(joined)
@@ -318,8 +319,9 @@ class JoinerTask:
         folded = Cells(
             cells.row[usable], cells.cell[usable], cells.group, cells.segment, cells.pane_start_ms, cells.groups
         )
+        tasks = _tasks_of(cells)
         for family in FAMILIES:
-            if family.fold_labels is not None:
+            if family.fold_labels is not None and not tasks.isdisjoint(family.tasks):
                 self._pending.absorb(family.name, family.fold_labels(part.changes, folded), cells)
         offsets = fold_offsets(LABELS, self._partition, part.sequence >> ROW_BITS, cells)
         self._pending.absorb(OFFSETS, offsets, cells)
@@ -391,3 +393,7 @@ class JoinerTask:
     def _refuse(self, batch: RecordBatch, offset: Int64s, row: Int32s, rows: Int64s, reason: str, detail: str) -> None:
         if len(rows):
             self._dead += refused_rows(batch, offset[rows], row[rows], reason, detail)
+
+
+def _tasks_of(cells: Cells) -> set[Task]:
+    return {cells.groups[group].task for group in set(cells.group.tolist())}

@@ -6,6 +6,9 @@ from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.events import Cells, Json, LabelChanges, Task
 from pipeline.core.kernels.confusion import count_outcomes
 
+TASKS = frozenset({Task.BINARY, Task.MULTICLASS})
+"""The tasks that it speaks of."""
+
 
 class Confusion:
     """The confusion matrix of one cell, sparse: ``counts`` of (predicted class, true class), never zero."""
@@ -86,7 +89,7 @@ def fold_confusion(changes: LabelChanges, cells: Cells) -> dict[int, Confusion]:
     Returns:
         A state for each cell that changed.
     """
-    pairs = task_pairs(cells, lambda task: task in (Task.BINARY, Task.MULTICLASS))
+    pairs = task_pairs(cells, TASKS)
     states: dict[int, Confusion] = {}
     width = len(changes.classes)
     keys, counts = count_outcomes(changes.predicted, changes.label, changes.sign, pairs.at, pairs.cell, width)

@@ -11,6 +11,9 @@ from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.events import Cells, Json, LabelChanges, Task
 from pipeline.core.kernels.regression import FLAGS, count_flags, error_terms
 
+TASKS = frozenset({Task.REGRESSION})
+"""The tasks that it speaks of."""
+
 
 @dataclass(slots=True)
 class Errors:
@@ -104,7 +107,7 @@ def fold_errors(changes: LabelChanges, cells: Cells) -> dict[int, Errors]:
     Returns:
         A state for each cell that changed.
     """
-    pairs = task_pairs(cells, lambda task: task is Task.REGRESSION)
+    pairs = task_pairs(cells, TASKS)
     size = len(pairs.cells)
     if not size:
         return {}

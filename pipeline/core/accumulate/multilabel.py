@@ -12,6 +12,9 @@ from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.events import Cells, Json, LabelChanges, Task
 from pipeline.core.kernels.multilabel import COUNTS, MOMENTS, compare_sets, count_labels, count_sets
 
+TASKS = frozenset({Task.MULTILABEL})
+"""The tasks that it speaks of."""
+
 Margins = tuple[int, int, int]
 """Of one label: the rows where it is predicted and true, where it is predicted, where it is true."""
 
@@ -139,7 +142,7 @@ def fold_multilabel(changes: LabelChanges, cells: Cells) -> dict[int, Multilabel
     Returns:
         A state for each cell that changed.
     """
-    pairs = task_pairs(cells, lambda task: task is Task.MULTILABEL)
+    pairs = task_pairs(cells, TASKS)
     size = len(pairs.cells)
     guessed, stated = changes.guessed, changes.stated
     if not size or not len(guessed):

@@ -1,6 +1,6 @@
 """The pairs of rows and cells that one family counts in one fold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -60,17 +60,17 @@ def table_pairs(cells: Cells, table: FeatureTable, rows: int) -> Pairs:
     return Pairs(*narrow_pairs(cells.row, cells.cell, position, len(cells)))
 
 
-def task_pairs(cells: Cells, speaks_of: Callable[[Task], bool]) -> Pairs:
+def task_pairs(cells: Cells, tasks: Container[Task]) -> Pairs:
     """The pairs whose cell belongs to a model of certain tasks.
 
     Args:
         cells: the pairs of a batch.
-        speaks_of: whether a task's pairs are kept.
+        tasks: those whose pairs are kept.
 
     Returns:
         Pairs whose place is the row.
     """
-    by_group = np.array([speaks_of(group.task) for group in cells.groups] or [False])
+    by_group = np.array([group.task in tasks for group in cells.groups] or [False])
     wanted = by_group[cells.group]
     if wanted.all():
         return all_pairs(cells)

@@ -11,6 +11,9 @@ from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.events import Cells, Json, LabelChanges, Task
 from pipeline.core.kernels.ranking import TERMS, compare_rankings, count_rankings
 
+TASKS = frozenset({Task.RANKING})
+"""The tasks that it speaks of."""
+
 
 @dataclass(slots=True)
 class AtCutoff:
@@ -135,7 +138,7 @@ def fold_ranking(changes: LabelChanges, cells: Cells) -> dict[int, Ranking]:
     Returns:
         A state for each cell that changed.
     """
-    pairs = task_pairs(cells, lambda task: task is Task.RANKING)
+    pairs = task_pairs(cells, TASKS)
     size, (guessed, stated) = len(pairs.cells), (changes.guessed, changes.stated)
     if not size or not len(guessed):
         return {}

@@ -14,6 +14,9 @@ from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.events import Cells, Int32s, Int64s, Json, LabelChanges, Task
 from pipeline.core.kernels.regression import BELOW_FIRST, LAST_BUCKET, count_residuals
 
+TASKS = frozenset({Task.REGRESSION})
+"""The tasks that it speaks of."""
+
 _NO_BUCKETS: Int32s = np.empty(0, np.int32)
 _NO_COUNTS: Int64s = np.empty(0, np.int64)
 
@@ -129,7 +132,7 @@ def fold_residuals(changes: LabelChanges, cells: Cells) -> dict[int, Residuals]:
     Returns:
         A state for each cell that changed.
     """
-    pairs = task_pairs(cells, lambda task: task is Task.REGRESSION)
+    pairs = task_pairs(cells, TASKS)
     if not len(pairs.cells):
         return {}
     with np.errstate(over="ignore"):

@@ -28,6 +28,9 @@ from pipeline.core.kernels.scores import (
     place_pairs,
 )
 
+TASKS = frozenset({Task.BINARY})
+"""The tasks that it speaks of."""
+
 K = TypeVar("K")
 
 _NO_KEYS: Int32s = np.empty(0, np.int32)
@@ -195,7 +198,7 @@ def fold_scores(changes: LabelChanges, cells: Cells) -> dict[int, Scores]:
     """
     if not len(changes.score):
         return {}
-    pairs = task_pairs(cells, lambda task: task is Task.BINARY)
+    pairs = task_pairs(cells, TASKS)
     scored = np.zeros(len(changes), bool)
     scored[pairs.at] = True
     scored &= ~np.isnan(changes.score)

@@ -7,6 +7,9 @@ import numpy as np
 from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.events import Cells, Json, LabelChanges, Task
 
+TASKS = frozenset({Task.MULTILABEL})
+"""The tasks that it speaks of."""
+
 
 class Sets:
     """The sets of one cell.
@@ -62,7 +65,7 @@ def fold_sets(changes: LabelChanges, cells: Cells) -> dict[int, Sets]:
     Returns:
         A state for each cell that changed.
     """
-    pairs = task_pairs(cells, lambda task: task is Task.MULTILABEL)
+    pairs = task_pairs(cells, TASKS)
     size = len(pairs.cells)
     exact = np.where(changes.predicted == changes.label, changes.sign, 0)
     # Doubles hold these small integers exactly.
