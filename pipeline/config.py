@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.config_joiner import JoinerConfig
 from pipeline.config_objectives import ObjectiveConfig, objective_conflicts
 from pipeline.config_quality import QualityConfig
 from pipeline.config_section import (
@@ -116,18 +117,6 @@ class EngineConfig(Section):
     watchdog: DurationMs = 60_000
     dead_letter_limit: float = Field(1.0, gt=0, le=1)  # 1: input never stops a worker
     dead_letter_span: DurationMs = 60_000
-
-
-class JoinerConfig(Section):
-    """Limits of the joiner's state: ``memory_mb`` and ``details_mb`` of a worker, the others of a partition."""
-
-    memory_mb: int = Field(1_024, ge=16, le=1_000_000)
-    details_mb: int = Field(512, ge=1, le=1_000_000)
-    max_open_rows: int = Field(200_000_000, ge=1_000)
-    max_buffered_feature_rows: int = Field(200_000, ge=0)
-    max_segment_values: int = Field(200, ge=1)
-    max_versions: int = Field(10_000, ge=1)
-    max_classes: int = Field(10_000, ge=2)
 
 
 class ReferenceConfig(Section):

@@ -73,7 +73,7 @@ class JoinerState:
         self._facts: dict[bytes, bytes] = {}
         self.groups: Dictionary[Group] = Dictionary(settings.max_versions)
         self.models: Dictionary[str] = Dictionary(settings.max_versions)
-        self.segment_sets = SegmentSets(settings.max_segment_values)
+        self.segment_sets = SegmentSets(settings.max_segment_values, pairs=settings.segment_pairs)
         self.classes = ClassCodes(settings.max_classes)
         kept = Details(details, settings.limits.horizon_ms)
         self.members = MemberStore(kept, self.classes, settings.limits, settings.cutoffs)
