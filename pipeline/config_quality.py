@@ -39,7 +39,7 @@ class GainsConfig(Section):
 class WorstSegmentsConfig(Section):
     """Which segments of a window are named as the worst."""
 
-    metrics: tuple[str, ...] = Field(("accuracy", "subset_accuracy", "mae"), min_length=1, max_length=16)
+    metrics: tuple[str, ...] = Field(("accuracy", "subset_accuracy", "mrr", "mae"), min_length=1, max_length=16)
     count: int = Field(5, ge=0, le=50)
     min_labelled: int = Field(30, ge=1)
 
@@ -66,7 +66,8 @@ class QualityConfig(Section):
     ranking_cutoffs: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = Field((1, 5, 10), min_length=1, max_length=8)
     gains: tuple[GainsConfig, ...] = ()
     tracked: tuple[str, ...] = Field(
-        ("accuracy", "f1", "f1_macro", "subset_accuracy", "mae", "rmse", "r2"), max_length=16
+        ("accuracy", "f1", "f1_macro", "roc_auc", "log_loss", "subset_accuracy", "mrr", "mae", "rmse", "r2"),
+        max_length=16,
     )
     worst_segments: WorstSegmentsConfig = WorstSegmentsConfig()
     maturity: MaturityConfig = MaturityConfig()

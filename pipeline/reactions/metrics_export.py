@@ -1,8 +1,8 @@
 """Keeps the metrics page up to date from the output topics.
 
 The page shows the newest window of each (model, version, segment, window size). A window is published again as its
-labels arrive, so ``quality`` and ``estimated`` may be missing in the newest window and known in one before it: each
-of these metrics shows the newest window that has it. Everything else belongs to the newest window alone; a value that
+labels arrive, so ``quality`` and what follows from it may be missing in the newest window and known in one before it:
+each of these metrics shows the newest window that has it. Everything else belongs to the newest window alone; a value that
 is null there is not shown.
 """
 
@@ -32,9 +32,12 @@ Labels: TypeAlias = tuple[str, ...]
 MAX_REMEMBERED = 10_000
 """How many windows, shown series groups and firing alerts are remembered each; the oldest is forgotten first."""
 
-_SECTIONS = ("counts", "quality", "estimated", "label_delay_ms", "latency_ms", "drift", "drift_summary", "data_quality")
+_SECTIONS = (
+    "counts", "quality", "estimated", "generalisation", "ageing", "objectives", "label_delay_ms", "latency_ms", "drift",
+    "drift_summary", "data_quality",
+)  # fmt: skip
 _SCALARS = ("label_coverage", "expected_label_coverage", "label_maturity", "throughput_per_s")
-_MATURING = ("quality.", "estimated.")
+_MATURING = ("quality.", "estimated.", "generalisation.", "ageing.")
 _HOST_STATS = ("mean", "min", "max", "last")
 
 

@@ -55,6 +55,8 @@ def test_paths_reach_into_every_section() -> None:
         latency_ms={"p95": float("nan")},
         drift={"amount": {"psi": 0.3, "drifted": True, "kind": "number"}},
         drift_summary={"drifted_share": 1.0},
+        worst_segments=[{"segment": "country=DE", "value": 0.4}],
+        objectives={"fast": {"good": 9, "burn_rate": {"1h/5m": 0.1}}},
     )
     assert dict(flatten(event)) == {
         "label_coverage": 0.5,
@@ -67,6 +69,8 @@ def test_paths_reach_into_every_section() -> None:
         "drift.amount.psi": 0.3,
         "drift.amount.drifted": 1.0,
         "drift_summary.drifted_share": 1.0,
+        "objectives.fast.good": 9.0,
+        "objectives.fast.burn_rate.1h/5m": 0.1,
     }
 
 
@@ -97,6 +101,13 @@ async def test_quality_matures_it_is_of_the_newest_window_that_has_it(exporter: 
     assert shown(metrics, "quality.accuracy") == 0.7
     await exporter.on_window(window(2, revision=2, quality={"accuracy": None}))
     assert shown(metrics, "quality.accuracy") is None
+
+
+async def test_a_trend_is_shown_until_the_next_final_window(exporter: Exporter, metrics: Metrics) -> None:
+    await exporter.on_window(window(1, revision=3, final=True, ageing={"f1": {"slope_per_day": -0.25, "low": None}}))
+    await exporter.on_window(window(9, ageing={}))
+    assert shown(metrics, "ageing.f1.slope_per_day") == -0.25
+    assert shown(metrics, "ageing.f1.low") is None
 
 
 async def test_predictions_are_counted_once_whatever_is_repeated(exporter: Exporter, metrics: Metrics) -> None:
