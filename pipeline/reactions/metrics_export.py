@@ -2,8 +2,8 @@
 
 The page shows the newest window of each (model, version, segment, window size). A window is published again as its
 labels arrive, so ``quality`` and what follows from it may be missing in the newest window and known in one before it:
-each of these metrics shows the newest window that has it. Everything else belongs to the newest window alone; a value that
-is null there is not shown.
+each of these metrics shows the newest window that has it. Everything else belongs to the newest window alone; a value
+that is null there is not shown.
 """
 
 import logging
