@@ -2,10 +2,7 @@
 
 import argparse
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -16,14 +13,12 @@ from bench.peers.quix import QuixStreams
 from bench.peers.streams import KafkaStreams
 from bench.report import machine, rows_of, save, table_of
 from bench.rounds import PARTITIONS, Plan, run_rounds
-from pipeline.local_broker import BrokerOptions, LocalBroker
 
 _PEERS: dict[str, tuple[list[Peer], list[Peer]]] = {
     "none": ([], []),
     "streams": ([KafkaStreams()], []),
     "all": ([KafkaStreams(), FlinkSql()], [QuixStreams(), Bytewax()]),
 }
-_BEFORE_NOW_MS = 11 * 60_000
 
 
 def present(peers: Sequence[Peer], say: Say) -> list[Peer]:
@@ -57,12 +52,8 @@ def main() -> int:
 
     quick, slow = (present(peers, say) for peers in _PEERS[arguments.peers])
     plan = Plan(arguments.events, arguments.batch_events, arguments.slow_events, arguments.rounds, quick, slow)
-    host, start_ms = machine(), time.time_ns() // 1_000_000 - _BEFORE_NOW_MS
-    with tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder:
-        directory = Path(folder)
-        options = BrokerOptions(data_dir=directory / "kafka", port=0, heap_mb=1024)
-        with LocalBroker(options, say) as broker:
-            runs = run_rounds(plan, broker.bootstrap_servers, directory, start_ms, say)
+    host = machine()
+    runs = run_rounds(plan, say)
     console.print(table_of(rows_of(runs)))
     settings = dict(vars(arguments)) | {"partitions": PARTITIONS}
     say(f"{host}\nWritten to {save(runs, settings, host)}")

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+import tempfile
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from bench.load import load
 from bench.peers.peer import Loaded, Peer, Say
 from bench.run import FLOOR, Run
 from pipeline.config import Config
+from pipeline.local_broker import BrokerOptions, LocalBroker
 from pipeline.topics import create_topics
 
 PARTITIONS = 2
@@ -43,46 +47,75 @@ class Plan:
     slow_peers: Sequence[Peer] = ()
 
 
-def run_rounds(plan: Plan, bootstrap_servers: str, directory: Path, start_ms: int, say: Say) -> list[Run]:
+_Turn = Callable[[Loaded, str], list[Run]]
+
+
+@contextmanager
+def local_broker(say: Say) -> Iterator[tuple[str, Path]]:
+    """A Kafka for one benchmark.
+
+    Args:
+        say: told what takes time.
+
+    Yields:
+        Its address, and a folder that is deleted with everything else in the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="driftline-bench-") as folder:
+        options = BrokerOptions(data_dir=Path(folder) / "kafka", port=0, heap_mb=1024)
+        with LocalBroker(options, say) as broker:
+            yield broker.bootstrap_servers, Path(folder)
+
+
+def traffic_of(rows: int) -> Traffic:
+    """Predictions of ten minutes that ended a minute ago, and as many labels."""
+    return make_traffic(rows, PARTITIONS, time.time_ns() // 1_000_000 - _SPAN_MS - 60_000, _SPAN_MS)
+
+
+def load_topics(bootstrap_servers: str, traffic: Traffic, layout: str, directory: Path, say: Say) -> Loaded:
+    """Create topics of their own for some runs, and fill the inputs.
+
+    Args:
+        bootstrap_servers: where Kafka is.
+        traffic: what they get.
+        layout: ``single`` or ``columns``.
+        directory: for configurations, logs and states.
+        say: told what a person should know.
+
+    Returns:
+        The topics.
+    """
+    prefix = f"{layout}-{uuid.uuid4().hex[:8]}-"
+    config = Config(kafka={"bootstrap_servers": bootstrap_servers, "partitions": PARTITIONS, "topic_prefix": prefix})
+    create_topics(config)
+    load(config, traffic, layout)
+    return Loaded(config, traffic, directory, say)
+
+
+def run_rounds(plan: Plan, say: Say) -> list[Run]:
     """Run everything in turns, so that a slow minute of the machine meets all alike.
 
     Args:
         plan: what, and how often.
-        bootstrap_servers: where Kafka is.
-        directory: for configurations, logs and states.
-        start_ms: the first prediction's time, more than ten minutes ago.
         say: told each result.
 
     Returns:
         All runs; a peer that failed has none in that round.
     """
     runs: list[Run] = []
-    traffic = {rows: make_traffic(rows, PARTITIONS, start_ms, _SPAN_MS) for rows in {plan.single, plan.columns} if rows}
-    slow = make_traffic(plan.slow, PARTITIONS, start_ms, _SPAN_MS) if plan.slow_peers else None
-    for number in range(plan.rounds):
-        say(f"round {number + 1} of {plan.rounds}")
-        ours = [_floor, _job]
-        loaded = _load(bootstrap_servers, traffic[plan.single], "single", directory, say)
-        turns = [*ours, *(_turn_of(peer) for peer in plan.peers)]
-        runs += _take_turns(turns, number, loaded, "single")
-        if plan.columns:
-            loaded = _load(bootstrap_servers, traffic[plan.columns], "columns", directory, say)
-            runs += _take_turns(ours, number, loaded, "columns")
-        if slow is not None:
-            loaded = _load(bootstrap_servers, slow, "single", directory, say)
-            runs += _take_turns([_turn_of(peer) for peer in plan.slow_peers], number, loaded, "single")
+    ours: list[_Turn] = [_floor, _job]
+    parts = [("single", plan.single, [*ours, *(_turn_of(peer) for peer in plan.peers)])]
+    if plan.columns:
+        parts.append(("columns", plan.columns, ours))
+    if plan.slow_peers:
+        parts.append(("single", plan.slow, [_turn_of(peer) for peer in plan.slow_peers]))
+    traffic = {rows: traffic_of(rows) for _, rows, _ in parts}
+    with local_broker(say) as (address, directory):
+        for number in range(plan.rounds):
+            say(f"round {number + 1} of {plan.rounds}")
+            for layout, rows, turns in parts:
+                loaded = load_topics(address, traffic[rows], layout, directory, say)
+                runs += _take_turns(turns, number, loaded, layout)
     return runs
-
-
-_Turn = Callable[[Loaded, str], list[Run]]
-
-
-def _load(bootstrap_servers: str, traffic: Traffic, layout: str, directory: Path, say: Say) -> Loaded:
-    prefix = f"{layout}-{uuid.uuid4().hex[:8]}-"
-    config = Config(kafka={"bootstrap_servers": bootstrap_servers, "partitions": PARTITIONS, "topic_prefix": prefix})
-    create_topics(config)
-    load(config, traffic, layout)
-    return Loaded(config, traffic, directory, say)
 
 
 def _take_turns(turns: Sequence[_Turn], number: int, loaded: Loaded, layout: str) -> list[Run]:

@@ -42,6 +42,7 @@ class FlinkSql:
             "windows": windows,
             "group": group,
             "horizon_ms": HORIZON_MS,
+            "directory": str(loaded.directory / group),
         }
         log = loaded.directory / f"{group}.log"
         with started([self._python, str(_JOB), json.dumps(arguments)], log, {**os.environ, "TZ": "UTC"}) as program:

@@ -1,7 +1,7 @@
 """The job in Flink SQL, run by Python in the peers' own environment, where ``pyflink`` is.
 
 python flink_job.py '{"jars": […], "bootstrap_servers": …, "predictions": …, "labels": …, "windows": …, "group": …,
-"horizon_ms": …}'
+"horizon_ms": …, "directory": …}'
 """
 
 import json
@@ -68,6 +68,8 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     tables = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     tables.get_config().set("pipeline.jars", ";".join(f"file://{jar}" for jar in given["jars"]))
+    # By default they may have 5 MB in the memory of the job manager.
+    tables.get_config().set("execution.checkpointing.dir", f"file://{given['directory']}")
     for name, value in _SETTINGS.items():
         tables.get_config().set(name, value)
     common = {"bootstrap_servers": given["bootstrap_servers"], "group": given["group"]}
