@@ -63,6 +63,7 @@ class QualityConfig(Section):
     betas: tuple[Beta, ...] = Field((), max_length=8)
     class_intervals: bool = False
     calibration_bins: Literal[5, 10, 20] = 10
+    calibration_rows: int = Field(5_000, ge=10, le=10_000_000)
     ranking_cutoffs: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = Field((1, 5, 10), min_length=1, max_length=8)
     gains: tuple[GainsConfig, ...] = ()
     tracked: tuple[str, ...] = Field(

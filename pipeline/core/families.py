@@ -13,6 +13,12 @@ from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moment
 from pipeline.core.accumulate.multilabel import TASKS as MULTILABEL_TASKS
 from pipeline.core.accumulate.multilabel import Multilabel, fold_multilabel, halve_multilabel
 from pipeline.core.accumulate.offsets import OffsetRanges
+from pipeline.core.accumulate.predicted_scores import TASKS as PREDICTED_SCORES_TASKS
+from pipeline.core.accumulate.predicted_scores import (
+    PredictedScores,
+    fold_predicted_scores,
+    halve_predicted_scores,
+)
 from pipeline.core.accumulate.ranking import TASKS as RANKING_TASKS
 from pipeline.core.accumulate.ranking import Ranking, fold_ranking
 from pipeline.core.accumulate.residuals import TASKS as RESIDUALS_TASKS
@@ -76,6 +82,14 @@ FAMILIES: tuple[Family[Any], ...] = (
         tasks=RESIDUALS_TASKS,
     ),
     Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),
+    Family(
+        "predicted_scores",
+        PredictedScores,
+        PredictedScores.from_wire,
+        fold_predictions=fold_predicted_scores,
+        halve=halve_predicted_scores,
+        tasks=PREDICTED_SCORES_TASKS,
+    ),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(
         "moments",

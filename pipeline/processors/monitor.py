@@ -11,10 +11,13 @@ import orjson
 
 from pipeline.config import Config
 from pipeline.core.accumulate.hosts import Readings
+from pipeline.core.accumulate.predicted_scores import PredictedScores
+from pipeline.core.accumulate.scores import Scores
 from pipeline.core.codec import decode_models, encode_dead_letter
 from pipeline.core.errors import DriftlineError
-from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Group, Json, OutputRecord, RecordBatch
+from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Group, Json, OutputRecord, RecordBatch, Task
 from pipeline.core.families import Context, State
+from pipeline.core.metrics.estimates import report_estimates
 from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.maturity import Age
 from pipeline.core.metrics.worst_segments import SECTION as WORST_SEGMENTS
@@ -194,6 +197,7 @@ class MonitorTask:
         merged = track.merged(start_ms, size.size_ms, settings.pane_ms)
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
         if group.model_version:
+            self._estimate(event, merged, track, size, start_ms)
             self._mature(event, merged, (group, track.segment, size), start_ms)
         if group.model_version and track.segment == NO_SEGMENT:
             self._compare(event, context, group, size, start_ms)
@@ -209,6 +213,19 @@ class MonitorTask:
             return everything.merged(start_ms, size.size_ms, settings.pane_ms)["offsets"].to_wire()
 
         yield from self._state.alerting.evaluate(event, evidence, references, now_ms)
+
+    def _estimate(self, event: dict[str, Json], merged: Pane, track: Track, size: WindowSize, start_ms: int) -> None:
+        """Add what quality is expected without labels; a window that is final then teaches what later scores mean."""
+        group, calibrations = track.group, self._state.calibrations
+        scores, predicted = merged["scores"], merged["predicted_scores"]
+        if group.task is not Task.BINARY:
+            return
+        assert isinstance(scores, Scores)  # noqa: S101 - the registry made both
+        assert isinstance(predicted, PredictedScores)  # noqa: S101 - as above
+        names = (*scores.classes, *scores.predicted)
+        add_report(event, report_estimates(predicted, calibrations.get(group, start_ms + size.size_ms), names, event))
+        if event["final"] and track.segment == NO_SEGMENT:
+            calibrations.add(group, size, start_ms, scores)
 
     def _mature(self, event: dict[str, Json], merged: Pane, kind: Kind, start_ms: int) -> None:
         """Add how far the labels have come; a window that is final then says it of others."""

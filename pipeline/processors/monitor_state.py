@@ -14,7 +14,7 @@ model, model, version                                what the last ``model.v1`` 
 part, partition                                      there while only a part of a joiner partition's last cell has come
 past, model, version, task, segment, window, start   how labels came in a final window; see ``maturity``
 rule, … and triggered, …                             see ``alerting``
-objective, … and ageing, …                           see ``objectives`` and ``ageing``
+objective, …, ageing, … and calibration, …           see ``objectives``, ``ageing`` and ``calibrations``
 ===================================================  ==========================================================
 """
 
@@ -32,6 +32,7 @@ from pipeline.core.watermark import NEVER
 from pipeline.core.window import WindowSize, parse_window
 from pipeline.processors.ageing import Ageing
 from pipeline.processors.alerting import Alerting
+from pipeline.processors.calibrations import Calibrations
 from pipeline.processors.hosts import HostPanes
 from pipeline.processors.maturity import KIND as PAST
 from pipeline.processors.maturity import PastWindows
@@ -59,9 +60,13 @@ class MonitorState:
         self.alerting = Alerting(settings.rules)
         self.objectives = Objectives(settings.objectives, settings.pane_ms, settings.horizon_ms, settings.longest_ms)
         self.ageing = Ageing(settings.tracked, settings.sizes)
-        self._parts: dict[str, Objectives | Ageing] = {"objective": self.objectives, "ageing": self.ageing}
+        self.calibrations = Calibrations(settings.quality, settings.sizes)
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
         self.past = PastWindows(settings.maturity, settings.sizes, settings.horizon_ms)
+        self._parts: dict[str, Objectives | Ageing | Calibrations | HostPanes | PastWindows] = {
+            "objective": self.objectives, "ageing": self.ageing, "calibration": self.calibrations, "host": self.hosts,
+            PAST: self.past,
+        }  # fmt: skip
         self._progress: dict[int, Progress] = {}
         self._references: dict[tuple[str, str], ReferenceProfile] = {}
         self._profiles = ProfileParts()
@@ -257,8 +262,6 @@ class MonitorState:
             states = {name: state for name, state in pane.items() if _side(name) == side}
             yield from self._log.write(_pane_name(key, start_ms, side), pack_states(states))
         yield from self._changes.items()
-        yield from self.past.changelog()
-        yield from self.hosts.changelog()
         yield from self.alerting.changelog()
         for part in self._parts.values():
             yield from part.changelog()
@@ -272,11 +275,7 @@ class MonitorState:
         """
         for key, value in entries:
             kind, *name = orjson.loads(key)
-            if kind == "host":
-                self.hosts.restore(name, value)
-            elif kind == PAST:
-                self.past.restore(name, value)
-            elif kind in self._parts:
+            if kind in self._parts:
                 self._parts[kind].restore(name, value)
             elif kind == "pane":
                 self._log.restore((kind, *name[:-1]), name[-1], value)

@@ -125,8 +125,8 @@ def predictions_of(batch: Sequence[Row]) -> Predictions:
         key=np.zeros((count, 2), np.uint64),
         timestamp_ms=np.array([row.pane for row in batch], np.int64),
         group=np.array([row.group for row in batch], np.int32),
-        value=np.zeros(count, np.int64),
-        score=np.full(count, np.nan),
+        value=np.array([row.predicted for row in batch], np.int64),
+        score=np.array([row.score for row in batch], np.float64),
         latency_ms=np.array([row.latency_ms for row in batch], np.float64),
         segment_set=np.zeros(count, np.int32),
         groups=GROUPS,
@@ -142,6 +142,13 @@ def ragged(lists: Sequence[Sequence[tuple[int, float]]]) -> Ragged:
     return Ragged(starts, np.array([code for code, _ in flat], np.int64), np.array([gain for _, gain in flat], float))
 
 
+def guessed_of(row: Row) -> Sequence[tuple[int, float]]:
+    """Of classes with scores, the predicted one stands first."""
+    if GROUPS[row.group].task is not Task.MULTICLASS or not row.lists[0]:
+        return row.lists[0]
+    return [(row.predicted, 0.0), *((code, abs(weight) / 9) for code, weight in row.lists[0])]
+
+
 def changes_of(batch: Sequence[Row]) -> LabelChanges:
     def coded(row: Row, index: int, number: float) -> int:
         if GROUPS[row.group].task is Task.REGRESSION:
@@ -153,7 +160,7 @@ def changes_of(batch: Sequence[Row]) -> LabelChanges:
         label=np.array([coded(row, row.label, row.numbers[1]) for row in batch], np.int64),
         sign=np.array([row.sign for row in batch], np.int64),
         classes=CLASSES,
-        guessed=ragged([row.lists[0] for row in batch]),
+        guessed=ragged([guessed_of(row) for row in batch]),
         stated=ragged([row.lists[1] for row in batch]),
         delay_ms=np.array([row.delay_ms for row in batch], np.int64),
         score=np.array([row.score for row in batch], np.float64),

@@ -29,7 +29,11 @@ RULES = Rules(
 )
 LEFT_FOR_EVER = {
     b"dictionary", b"meta", b"learned", b"announced", b'"progress"', b'"reference"', b'"rule"', b'"ageing"',
+    b'"calibration"',
 }  # fmt: skip
+
+
+QUALITY = {"quality": {"calibration_rows": 20}}
 
 
 def make_config(**sections: Any) -> Config:
@@ -40,7 +44,9 @@ def make_config(**sections: Any) -> Config:
         "allowed_lateness": RULES.lateness_ms,
         "idle_timeout": "1s",
     }
-    return load_config(overrides={"windows": windows, "reference": {"learn_rows": RULES.learn_rows}, **sections})
+    return load_config(
+        overrides={"windows": windows, "reference": {"learn_rows": RULES.learn_rows}, **QUALITY, **sections}
+    )
 
 
 def run(loop: Loop, rng: random.Random, steps: int) -> None:
@@ -133,6 +139,9 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
     drifts = [one["psi"] for event in said[0][0].values() for one in event.get("drift", {}).values()]
     assert any(psi is not None for psi in drifts)
     assert any(event["quality"].get("brier") is not None for event in said[0][0].values())
+    estimated = [event["estimated"].get("calibration") for event in said[0][0].values()]
+    assert "none" in estimated
+    assert "identity" in estimated or "isotonic" in estimated
     places = [tuple(letter[:4]) for letter in said[0][1]]
     assert len(set(places)) == len(places) > 10, "each bad row goes to dead letters once"
 

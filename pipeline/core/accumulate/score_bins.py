@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.events import Float64s, Int32s, Int64s
-from pipeline.core.kernels.scores import AT, BELOW_FIRST, BIN_SHIFT, HALF_BIN, LAST_BIN, PARTS, score_terms
+from pipeline.core.kernels.scores import AT, BELOW_FIRST, BIN_SHIFT, HALF_BIN, LAST_BIN, PARTS, score_keys, score_terms
 
 MIDDLE_ERROR = 2.0**-13
 """The most that the middle of a key's scores differs from one of them."""
@@ -45,15 +45,31 @@ def terms_of(score: Float64s) -> ScoreTerms:
     found = ScoreTerms(
         np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64), np.empty((2, count))
     )
-    bits, rest = score.astype(np.float32).view(np.int32), (1.0 - score).astype(np.float32).view(np.int32)
-    score_terms(score, bits, rest, ATOMS, ATOM_BINS, found.key, found.part, found.units, found.logs)
+    score_terms(score, *_bits_of(score), ATOMS, ATOM_BINS, found.key, found.part, found.units, found.logs)
     return found
 
 
+def keys_of(score: Float64s) -> Int32s:
+    """The key of each score.
+
+    Args:
+        score: float64[k], 32-bit floats from 0 to 1.
+
+    Returns:
+        int32[k].
+    """
+    keys = np.empty(len(score), np.int32)
+    score_keys(score, *_bits_of(score), ATOMS, ATOM_BINS, keys)
+    return keys
+
+
+def _bits_of(score: Float64s) -> tuple[Int32s, Int32s]:
+    """The bit patterns of scores, and of 1 less them, as 32-bit floats."""
+    return score.astype(np.float32).view(np.int32), (1.0 - score).astype(np.float32).view(np.int32)
+
+
 def _bins_of(score: Float64s) -> Int32s:
-    sides = [
-        np.maximum((one.astype(np.float32).view(np.int32) >> BIN_SHIFT) - BELOW_FIRST, 0) for one in (score, 1 - score)
-    ]
+    sides = [np.maximum((bits >> BIN_SHIFT) - BELOW_FIRST, 0) for bits in _bits_of(score)]
     bins: Int32s = np.where(score < 0.5, sides[0], LAST_BIN - sides[1]).astype(np.int32)
     return bins
 

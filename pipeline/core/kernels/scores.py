@@ -39,6 +39,38 @@ _DIGIT_BITS = 11
 _DIGIT = (1 << _DIGIT_BITS) - 1
 
 
+@inline_kernel
+def _key_of(s: float, bits: int, rest: int, atoms: Float64s, atom_bins: Int32s) -> int:
+    """The key of a score, with the bit patterns of it and of 1 less it as 32-bit floats."""
+    if s < 0.5:
+        place = max((bits >> BIN_SHIFT) - BELOW_FIRST, 0)
+    else:
+        place = LAST_BIN - max((rest >> BIN_SHIFT) - BELOW_FIRST, 0)
+    near = int(s * 1000.0 + 0.5)
+    side = 0
+    if atom_bins[near] == place:
+        side = AT if s == atoms[near] else 2 if s > atoms[near] else 0
+    return 3 * place + side
+
+
+@kernel
+def score_keys(
+    score: Float64s, bits: Int32s, rest: Int32s, atoms: Float64s, atom_bins: Int32s, key: Int32s
+) -> None:  # fmt: skip
+    """The key of each score.
+
+    Args:
+        score: float64[k], 32-bit floats from 0 to 1.
+        bits: int32[k], the bit patterns of these floats.
+        rest: int32[k], those of 1 less the scores.
+        atoms: float64[1001], the thousandths as 32-bit floats.
+        atom_bins: int32[1001], their bins.
+        key: int32[k], overwritten.
+    """
+    for i in range(len(score)):
+        key[i] = _key_of(score[i], bits[i], rest[i], atoms, atom_bins)
+
+
 @kernel
 def score_terms(
     score: Float64s, bits: Int32s, rest: Int32s, atoms: Float64s, atom_bins: Int32s,
@@ -59,15 +91,7 @@ def score_terms(
     """
     for i in range(len(score)):
         s = score[i]
-        if s < 0.5:
-            place = max((bits[i] >> BIN_SHIFT) - BELOW_FIRST, 0)
-        else:
-            place = LAST_BIN - max((rest[i] >> BIN_SHIFT) - BELOW_FIRST, 0)
-        near = int(s * 1000.0 + 0.5)
-        side = 0
-        if atom_bins[near] == place:
-            side = AT if s == atoms[near] else 2 if s > atoms[near] else 0
-        key[i] = 3 * place + side
+        key[i] = _key_of(s, bits[i], rest[i], atoms, atom_bins)
         twentieth = min(int(s * PARTS), PARTS - 1)
         if s <= atoms[_STEP * twentieth]:
             twentieth = max(twentieth - 1, 0)

@@ -23,7 +23,7 @@ from pipeline.core.accumulate.scores import ScoredClass
 from pipeline.core.events import Int64s, Json
 from pipeline.core.kernels.scores import PARTS, UNIT_BITS
 from pipeline.core.metrics.intervals import Interval, normal_deviate, wilson_interval
-from pipeline.core.metrics.score_table import ScoreTable
+from pipeline.core.metrics.score_table import ScoreTable, weighted_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def equal_mass_bins(table: ScoreTable, bins: int) -> list[CalibrationBin]:
     for end, count, positives in zip(ends.tolist(), rows, hits, strict=True):
         if count:
             scores = table.middle[start:end]
-            mean = math.fsum((counts[start:end] * scores).tolist()) / count
+            mean = weighted_sum(counts[start:end], scores) / count
             found.append(CalibrationBin(float(scores[0]), float(scores[-1]), count, positives, mean))
         start = end
     return found

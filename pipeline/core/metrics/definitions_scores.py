@@ -60,26 +60,28 @@ SCORES: tuple[Metric, ...] = (
     ),
     Metric(
         "quality.log_loss",
-        "mean of -log s for positive rows and of -log(1 - s) for negative ones, s within 2^-23 of 0 or 1 moved there",
+        "mean of -log s for positive rows and of -log(1 - s) for negative ones, s within 2^-23 of 0 or 1 moved there; of "
+        "a multiclass model, of -log of the true class's probability, 2^-52",
         "Good 1952, J. R. Stat. Soc. B 14",
         "sklearn.metrics.log_loss",
         unit="nat",
-        interval="normal, second moment from the bins",
+        interval="normal, second moment from the bins; exact of a multiclass model",
         nulls=_UNKNOWN,
         cost="sum",
     ),
     Metric(
         "quality.brier",
-        "mean of (s - y)^2, y 1 for positive rows and 0 for negative ones",
+        "mean of (s - y)^2, y 1 for positive rows and 0 for negative ones; of a multiclass model, summed over classes",
         "Brier 1950, Mon. Weather Rev. 78",
         "sklearn.metrics.brier_score_loss",
-        interval="normal, second moment from the bins",
+        interval="normal, second moment from the bins; exact of a multiclass model",
         nulls=_UNKNOWN,
         cost="sum",
     ),
     Metric(
         "quality.ece",
-        "mean over the rows of the distance of their bin's mean score from its positive rate; bins of equal width",
+        "mean over the rows of the distance of their bin's mean score from its positive rate; bins of equal width; of a "
+        "multiclass model, scores are those of the predicted class, positive rows those where it is right",
         "Naeini, Cooper, Hauskrecht 2015, AAAI; Guo et al. 2017, ICML",
         _PLAIN,
         exactness="within 2^-41",
@@ -118,3 +120,37 @@ SCORES: tuple[Metric, ...] = (
         for name, definition, source, oracle, unit, exactness, cost in _CALIBRATION
     ),
 )
+
+_CBPE = "Kivimäki et al. 2025, JAIR 82; NannyML"
+_ESTIMATED = ("no_scores", "unknown_positive_class", "too_many_classes")
+_EXPECTED = (
+    ("accuracy", "(TP + TN) / n"),
+    ("precision", "TP / (TP + FP)"),
+    ("recall", "TP / (TP + FN)"),
+    ("f1", "2 TP / (2 TP + FP + FN)"),
+    ("specificity", "TN / (TN + FP)"),
+    ("roc_auc", "share of pairs of a positive and a negative row in which the positive one is above, ties half"),
+)
+ESTIMATES: tuple[Metric, ...] = (
+    *(
+        Metric(
+            f"estimated.{name}",
+            f"{formula}, with the counts that scores make expected, as `estimated.calibration` says",
+            _CBPE,
+            _PLAIN,
+            exactness="scores within 2^-13",
+            nulls=_ESTIMATED[1:] if name == "accuracy" else (*_ESTIMATED[1:], "undefined"),
+            cost="sketch",
+        )
+        for name, formula in _EXPECTED
+    ),
+    Metric(
+        "estimated.error.<metric>",
+        "the estimate of the metric less its value in `quality`, of the labels of the same window",
+        "by definition",
+        _PLAIN,
+        exactness="see the metrics",
+        nulls=("no_labels", "no_scores", "undefined", "unknown_positive_class", "too_many_classes", "one_class"),
+    ),
+)
+"""What is expected of binary models without labels, from the scores of all predictions."""

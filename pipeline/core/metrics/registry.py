@@ -10,12 +10,13 @@ from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT
 from pipeline.core.metrics.definitions_lists import RANKINGS, SETS
 from pipeline.core.metrics.definitions_maturity import CORRECTED, LABEL_DELAYS, LABEL_MATURITY
 from pipeline.core.metrics.definitions_numbers import INTERVALS, NUMBERS
-from pipeline.core.metrics.definitions_scores import SCORES
+from pipeline.core.metrics.definitions_scores import ESTIMATES, SCORES
 
 SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Counts and rates": COUNTS,
     "Classes": CLASSES,
     "Scores": SCORES,
+    "Estimates without labels": ESTIMATES,
     "Sets of labels": SETS,
     "Rankings": RANKINGS,
     "Numbers": NUMBERS,
@@ -44,7 +45,7 @@ REASONS = {
     "undefined": "zero over zero, such as the precision of a class that was never predicted",
     "unknown_positive_class": "a single class name, other than `1`, was seen: which class is positive cannot be told",
     "too_many_classes": "a binary model with more than two class names, none of them `1`",
-    "no_scores": "no labelled prediction of the window carried a score; once for all bounds, once for the table",
+    "no_scores": "no prediction carried a score, for quality none with a label; once for sections and bounds",
     "one_class": "all labels are of one class: there is no order to measure",
     "no_variance": "rows that are all alike, or a single one, give no standard error; that is not certainty",
     "too_few_rows": "fewer rows than the number needs",

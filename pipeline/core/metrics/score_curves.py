@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.core.kernels.scores import precision_sums
 from pipeline.core.metrics.intervals import Interval, normal_interval
-from pipeline.core.metrics.score_table import ScoreTable
+from pipeline.core.metrics.score_table import ScoreTable, weighted_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def roc_auc_interval(table: ScoreTable, area: float, z: float) -> Interval | Non
         (table.positive, table.positives, below / table.negatives),
         (table.negative, table.negatives, above / table.positives),
     ):
-        variance += float(counts @ (placed - area) ** 2) / (rows - 1) / rows
+        variance += weighted_sum(counts, (placed - area) ** 2) / (rows - 1) / rows
     return normal_interval(area, math.sqrt(variance), z, 0.0, 1.0)
 
 

@@ -1,5 +1,6 @@
 """The scored rows of a window, laid out by score."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,16 @@ class ScoreTable:
     def rows(self) -> int:
         """All rows."""
         return self.positives + self.negatives
+
+
+def weighted_sum(weights: Float64s | Int64s, values: Float64s) -> float:
+    """The sum of products, the same on every machine: each is rounded, their sum once.
+
+    Args:
+        weights: [b].
+        values: float64[b].
+    """
+    return math.fsum((weights * values).tolist())
 
 
 def score_table(state: Scores, positive: str) -> ScoreTable:

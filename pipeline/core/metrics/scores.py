@@ -37,7 +37,7 @@ from pipeline.core.metrics.score_curves import (
     roc_auc,
     roc_auc_interval,
 )
-from pipeline.core.metrics.score_table import ScoreTable, score_table
+from pipeline.core.metrics.score_table import ScoreTable, score_table, weighted_sum
 from pipeline.core.metrics.settings import QualitySettings
 
 NO_SCORES = "no_scores"
@@ -75,7 +75,7 @@ def report_scores(state: Scores, context: Context) -> Report:
     quality["bounds"] = {name: {"low": one.low, "high": one.high} if one else None for name, one in curves.items()}
     lost = [name for name, one in curves.items() if one is None]
     reasons = {f"quality.{within}{name}": ONE_CLASS for name in lost for within in ("", "bounds.")}
-    for values, bounds in (_means(table, z), _calibration(table, context.quality, z)):
+    for values, bounds in (_means(table, z), calibration_numbers(table, context.quality, z)):
         quality |= values
         intervals |= bounds
     quality["intervals"], why = as_section(intervals)
@@ -124,15 +124,25 @@ def _error_of_mean(table: ScoreTable, of_positive: Float64s, of_negative: Float6
     rows = table.rows
     if rows < 2:
         return 0.0
-    mean = float(table.positive @ of_positive + table.negative @ of_negative) / rows
-    squares = float(table.positive @ (of_positive - mean) ** 2 + table.negative @ (of_negative - mean) ** 2)
+    mean = (weighted_sum(table.positive, of_positive) + weighted_sum(table.negative, of_negative)) / rows
+    squares = weighted_sum(table.positive, (of_positive - mean) ** 2)
+    squares += weighted_sum(table.negative, (of_negative - mean) ** 2)
     return math.sqrt(squares / (rows - 1) / rows)
 
 
-def _calibration(
+def calibration_numbers(
     table: ScoreTable, settings: QualitySettings, z: float
 ) -> tuple[dict[str, Json], dict[str, Interval | None]]:
-    """How far scores are from rates."""
+    """How far scores are from rates.
+
+    Args:
+        table: at least one row.
+        settings: how many bins, and the level of intervals.
+        z: the normal deviate of that level.
+
+    Returns:
+        The metrics with the reliability table, and their intervals.
+    """
     bins = equal_width_bins(table, settings.calibration_bins)
     adaptive = equal_mass_bins(table, settings.calibration_bins)
     values: dict[str, Json] = {

@@ -18,6 +18,7 @@ class QualitySettings:
         gains: the matrix of gains of each model that has one.
         cutoffs: how many first items of a ranking are looked at, rising.
         calibration_bins: how many bins calibration is looked at in, a divisor of 20.
+        calibration_rows: after so many labelled rows it is settled what a version's scores mean.
     """
 
     interval_level: float = 0.95
@@ -26,3 +27,4 @@ class QualitySettings:
     gains: Mapping[str, Gains] = field(default_factory=dict, hash=False)
     calibration_bins: int = 10
     cutoffs: tuple[int, ...] = (1, 5, 10)
+    calibration_rows: int = 5_000

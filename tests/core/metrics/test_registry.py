@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.core.accumulate.bins import Bins
+from pipeline.core.accumulate.class_scores import ClassScores, fold_class_scores
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion
 from pipeline.core.accumulate.counts import Counts
 from pipeline.core.accumulate.delays import Delays, fold_delays
@@ -23,6 +24,7 @@ from pipeline.core.accumulate.latency import fold_latency
 from pipeline.core.accumulate.moments import fold_moments
 from pipeline.core.accumulate.multilabel import fold_multilabel
 from pipeline.core.accumulate.past_labels import PastLabels
+from pipeline.core.accumulate.predicted_scores import PredictedScores, fold_predicted_scores
 from pipeline.core.accumulate.ranking import fold_ranking
 from pipeline.core.accumulate.residuals import fold_residuals
 from pipeline.core.accumulate.scores import Scores, fold_scores
@@ -31,7 +33,9 @@ from pipeline.core.events import (
     Cells,
     FeatureColumn,
     FeatureTable,
+    Float64s,
     Group,
+    Int64s,
     Json,
     LabelChanges,
     Predictions,
@@ -42,10 +46,12 @@ from pipeline.core.events import (
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.ageing import Trend, report_ageing
 from pipeline.core.metrics.document import as_markdown
+from pipeline.core.metrics.estimates import report_estimates
 from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.maturity import Age, MaturitySettings
 from pipeline.core.metrics.objectives import Objective
 from pipeline.core.metrics.registry import METRICS, REASONS, metrics_at
+from pipeline.core.metrics.score_calibration import ScoreCalibration
 from pipeline.core.metrics.settings import QualitySettings
 from pipeline.core.metrics.worst_segments import RankingSettings
 from pipeline.core.paths import find
@@ -61,6 +67,7 @@ from pipeline.processors.window_events import SECTIONS, add_report, host_event, 
 from tests.processors.schema import check
 
 ROOT = Path(__file__).parents[3]
+CALIBRATION = ScoreCalibration("identity", (), (), ("0", "1"))
 COMPARED = ("worst_segments",)
 MEASURED: Mapping[str, Mapping[str, Json]] = {
     "train": {"accuracy": 0.9, "f1_macro": 0.9, "mae": 1e100},
@@ -111,6 +118,22 @@ def lists_of(rows: Sequence[Sequence[int]]) -> Ragged:
     return Ragged(np.cumsum([0, *map(len, rows)]), flat, np.ones(len(flat)))
 
 
+def predicted_scores(guess: Int64s, score: Float64s, names: Sequence[str]) -> dict[str, State]:
+    count, zeros, times = len(guess), np.zeros(len(guess), np.int32), np.zeros(len(guess), np.int64)
+    rows = Predictions(
+        times, zeros, np.zeros((count, 2), np.uint64), times, zeros, guess, score, score, zeros,
+        [Group("m", "1", Task.BINARY)], names, [()],
+    )  # fmt: skip
+    return {"predicted_scores": fold_predicted_scores(rows, cells(Task.BINARY, count), {})[0]}
+
+
+def class_scores(changes: LabelChanges, where: Cells) -> dict[str, State]:
+    """Half sure of what was predicted, but of the last row."""
+    lists = lists_of([[guess, guess] for guess in changes.predicted[:-1].tolist()] + [[]])
+    guessed = replace(lists, weights=lists.weights / 2)
+    return {"class_scores": fold_class_scores(replace(changes, guessed=guessed), where).get(0, ClassScores())}
+
+
 def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dict[str, State]:
     signs, where = np.ones(len(label), np.int64), cells(task, len(label))
     if task is Task.REGRESSION:
@@ -131,11 +154,14 @@ def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dic
     names = ["0", "1", "x", "y"]
     guess, truth = (np.array([names.index(str(one)) for one in column], np.int64) for column in (predicted, label))
     scores = np.linspace(0.125, 0.875, len(label))
+    estimable = predicted_scores(guess, scores, names) if task is Task.BINARY else {}
     changes = LabelChanges(guess, truth, signs, names, delay_ms=np.arange(len(label)), score=scores)
     return {
         "confusion": fold_confusion(changes, where).get(0, Confusion()),
         "delays": fold_delays(changes, where).get(0, Delays()),
         "scores": fold_scores(changes, where).get(0, Scores()),
+        **estimable,
+        **(class_scores(changes, where) if task is Task.MULTICLASS else {}),
     }
 
 
@@ -152,6 +178,11 @@ def event_of(
     track.merge_pane(0, {"counts": Counts({"predictions": rows, "labelled": rows and 5}), **states})
     context = Context("m", "1", task, "", 60_000, False, reference, 0.2, 0.1, SETTINGS)  # noqa: FBT003 - final
     event = window_event(context, track.merged(0, 60_000, 60_000), SIZE, 0, revision=0, now_ms=9)
+    if task is Task.BINARY:
+        predicted = states.get("predicted_scores", PredictedScores())
+        assert isinstance(predicted, PredictedScores)
+        known = None if "scores" in states else CALIBRATION
+        add_report(event, report_estimates(predicted, known, event["quality"]["per_class"], event))
     age = Age(age_ms, 60_000, final=False)
     add_maturity(event, track.merged(0, 60_000, 60_000), past, age, MaturitySettings(20, 0.1))
     tracked = ("accuracy", "f1_macro", "mae", "r2")
@@ -196,6 +227,9 @@ def events() -> tuple[Json, ...]:
     found.append(event_of(Task.RANKING, {"bins": Bins("other", ROWS)}, PROFILE, rows=5))
     young = of_labels(Task.BINARY, [0, 1], [0, 1])
     found += [event_of(Task.BINARY, young, PROFILE, rows=5, past=past, age_ms=0) for past in (PAST, PastLabels())]
+    for guess, score in (([0, 0], 0.0), ([1, 1], 0.0), ([1, 1], 1.0)):
+        states = predicted_scores(np.array(guess), np.full(2, score), ["0", "1"])
+        found.append(event_of(Task.BINARY, states, PROFILE, rows=5))
     for task, pairs in some.items():
         found += [event_of(task, full[task] | of_labels(task, *columns), PROFILE, rows=ROWS) for columns in pairs]
     return tuple(found)

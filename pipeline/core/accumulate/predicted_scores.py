@@ -1,0 +1,126 @@
+"""The scores of a binary model's predictions, with or without a label, by predicted class: counts in fine bins.
+
+Quality is estimated from them before there are labels.
+"""
+
+from binascii import a2b_base64, b2a_base64
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+
+from pipeline.core.accumulate.pairs import task_pairs
+from pipeline.core.accumulate.score_bins import keys_of
+from pipeline.core.distinct import distinct_codes
+from pipeline.core.events import Cells, Int32s, Int64s, Json, Predictions, Task
+from pipeline.core.family import References
+from pipeline.core.kernels.pairs import narrow_pairs
+from pipeline.core.kernels.scores import KEYS, count_keys, decode_counts, encode_counts, merge_counts
+
+TASKS = frozenset({Task.BINARY})
+"""The tasks that it speaks of."""
+
+Counted = tuple[Int32s, Int64s]
+"""int32[b] keys of fine bins, strictly rising, and int64[b] their rows; replaced, never changed."""
+
+
+class PredictedScores:
+    """The scored predictions of one cell; ``classes`` holds the counts of each predicted class that has any."""
+
+    __slots__ = ("classes",)
+
+    def __init__(self) -> None:
+        self.classes: dict[str, Counted] = {}
+
+    def merge(self, other: Self) -> None:
+        """Add another state.
+
+        Args:
+            other: the other state.
+        """
+        for name, counted in other.classes.items():
+            mine = self.classes.get(name)
+            self.classes[name] = merge_counts(*mine, *counted) if mine else counted
+
+    def is_zero(self) -> bool:
+        """Whether no prediction was counted."""
+        return not self.classes
+
+    def to_wire(self) -> Json:
+        """``[class, base64 of its counts, …]``, classes in their order."""
+        return [
+            part
+            for name, counted in sorted(self.classes.items(), key=lambda item: item[0])
+            for part in (name, b2a_base64(encode_counts(*counted).tobytes(), newline=False).decode())
+        ]
+
+    @classmethod
+    def from_wire(cls, wire: Json) -> Self:
+        """Read what ``to_wire`` wrote.
+
+        Args:
+            wire: the JSON value.
+
+        Returns:
+            The state.
+        """
+        state = cls()
+        for name, counts in zip(wire[::2], wire[1::2], strict=True):
+            state.classes[name] = decode_counts(np.frombuffer(a2b_base64(counts), np.uint8))
+        return state
+
+
+def halve_predicted_scores(wire: Json) -> tuple[Json, Json] | None:
+    """Cut a wire value in two that merge to the same.
+
+    Args:
+        wire: what ``PredictedScores.to_wire`` wrote.
+
+    Returns:
+        The two; None where no class has rows in two parts of bins.
+    """
+    first, second = PredictedScores.from_wire(wire), PredictedScores()
+    for name, (keys, counts) in list(first.classes.items()):
+        half = len(keys) // 2
+        if half:
+            first.classes[name] = keys[:half], counts[:half]
+            second.classes[name] = keys[half:], counts[half:]
+    return (first.to_wire(), second.to_wire()) if second.classes else None
+
+
+def fold_predicted_scores(predictions: Predictions, cells: Cells, references: References) -> dict[int, PredictedScores]:  # noqa: ARG001 - every fold of predictions is called alike
+    """Fold the scores of a batch.
+
+    Args:
+        predictions: the batch.
+        cells: its pairs.
+        references: not needed here.
+
+    Returns:
+        A state for each cell with a row of a binary model that carries a score.
+    """
+    pairs = task_pairs(cells, TASKS)
+    scored = np.zeros(len(predictions), bool)
+    scored[pairs.at] = True
+    scored &= ~np.isnan(predictions.score)
+    rows = np.flatnonzero(scored)
+    if not len(rows):
+        return {}
+    position = np.full(len(predictions), -1, np.int32)
+    position[rows] = np.arange(len(rows), dtype=np.int32)
+    at, cell, touched = narrow_pairs(pairs.at, pairs.cell, position, len(pairs.cells))
+    guess, of_guess = distinct_codes(predictions.value[rows])
+    slot = cell * np.int32(len(guess)) + of_guess.astype(np.int32)[at]
+    # As the join keeps them; adding 0 turns -0 into 0.
+    score = (predictions.score[rows].astype(np.float32) + np.float32(0)).astype(np.float64)
+    slots = len(touched) * len(guess)
+    keys, counts = count_keys(keys_of(score), np.ones(len(rows), np.int64), at, slot, slots)
+    ends = np.searchsorted(keys, np.arange(slots + 1) * KEYS).tolist()
+    places = pairs.cells[touched].tolist()
+    states = {place: PredictedScores() for place in places}
+    for number, (start, end) in enumerate(pairwise(ends)):
+        if start < end:
+            place, name = divmod(number, len(guess))
+            own = (keys[start:end] - number * KEYS).astype(np.int32)
+            states[places[place]].classes[predictions.classes[guess[name]]] = own, counts[start:end].copy()
+    return states
