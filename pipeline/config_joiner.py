@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pipeline.config_section import Conflict, Section
+from pipeline.config_section import Conflict, DurationMs, Section
 
 SegmentName = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -22,6 +22,7 @@ class JoinerConfig(Section):
     max_open_rows: int = Field(200_000_000, ge=1_000)
     max_buffered_feature_rows: int = Field(200_000, ge=0)
     max_segment_values: int = Field(200, ge=1)
+    segment_epoch: DurationMs = 3_600_000
     segment_pairs: tuple[tuple[SegmentName, SegmentName], ...] = Field((), max_length=16)
     max_versions: int = Field(10_000, ge=1)
     max_classes: int = Field(10_000, ge=2)

@@ -25,6 +25,7 @@ class JoinerSettings:
         reference_max_categories: the most texts of a feature with a bin of their own.
         max_waiting_rows: rows kept for a reference that is not known yet.
         max_segment_values: distinct values of a model's segment; more are counted as ``name=(other)``.
+        segment_epoch_ms: how often heavy hitters take the places of rarer values.
         segment_pairs: names of segments whose values are also counted together.
         max_versions: model versions of a partition; a row of one more goes to dead letters.
         max_classes: distinct class names of a model; a row with one more goes to dead letters.
@@ -43,6 +44,7 @@ class JoinerSettings:
     reference_max_categories: int
     max_waiting_rows: int
     max_segment_values: int
+    segment_epoch_ms: int
     segment_pairs: tuple[tuple[str, str], ...]
     max_versions: int
     max_classes: int
@@ -75,6 +77,7 @@ def joiner_settings(config: Config) -> JoinerSettings:
         reference_max_categories=config.reference.max_categories,
         max_waiting_rows=config.joiner.max_buffered_feature_rows,
         max_segment_values=config.joiner.max_segment_values,
+        segment_epoch_ms=config.joiner.segment_epoch,
         segment_pairs=config.joiner.segment_pairs,
         max_versions=config.joiner.max_versions,
         max_classes=config.joiner.max_classes,

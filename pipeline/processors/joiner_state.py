@@ -9,11 +9,13 @@ changelog key             value
 ``dictionary/<name>/<n>``  the values whose codes start at n; kept for ever
 ``learned/<group>``       there once the group's reference was made here
 ``announced/<group>``     the id of the profile that the monitor was told
-``meta``                  watermarks; the last one holds
+``["rivals", …]``         a segment with more values than are kept: those that are, and the rows of each in this epoch
+``meta``                  watermarks, and the epoch of the segments' values; the last one holds
 ========================  ============================================================================
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,7 +123,40 @@ class JoinerState:
             return self.segment_sets.code(rows.groups[group].model, rows.segment_sets[segments])
 
         group, segment_set = rows.group[kept].astype(np.int64), rows.segment_set[kept].astype(np.int64)
-        return encode_pairs(group, segment_set, len(rows.segment_sets), code_of)
+        minors = len(rows.segment_sets)
+        codes: list[Int64s] = []
+        for epoch, span in self._epochs(rows.timestamp_ms[kept]):
+            if epoch != self.segment_sets.epoch:
+                self.segment_sets.turn_to(epoch)
+            codes.append(encode_pairs(group[span], segment_set[span], minors, code_of))
+            if self.segment_sets.is_counting:
+                self._count_values(rows, group[span], segment_set[span])
+        return np.concatenate(codes) if codes else np.empty(0, np.int64)
+
+    def _epochs(self, timestamp_ms: Int64s) -> Iterator[tuple[int, slice]]:
+        """The rows of each epoch: one begins where the newest time so far passes its start."""
+        if not len(timestamp_ms):
+            return
+        now, length_ms = self.segment_sets.epoch, self._settings.segment_epoch_ms
+        if now is not None and int(timestamp_ms.max()) // length_ms <= now:
+            yield now, slice(None)
+            return
+        newest = np.maximum.accumulate(timestamp_ms // length_ms)
+        newest = newest if now is None else np.maximum(newest, now)
+        starts = [0, *(np.flatnonzero(np.diff(newest)) + 1).tolist(), len(newest)]
+        for start, end in pairwise(starts):
+            yield int(newest[start]), slice(start, end)
+
+    def _count_values(self, rows: Predictions, group: Int64s, segment_set: Int64s) -> None:
+        seen: dict[tuple[int, int], int] = {}
+
+        def note(one: int, segments: int) -> int:
+            seen[one, segments] = 0
+            return len(seen) - 1
+
+        place = encode_pairs(group, segment_set, len(rows.segment_sets), note)
+        for (one, segments), number in zip(seen, np.bincount(place, minlength=len(seen)).tolist(), strict=True):
+            self.segment_sets.count(rows.groups[one].model, rows.segment_sets[segments], number)
 
     def class_values(self, rows: Predictions, kept: Int64s) -> tuple[Int64s, NDArray[np.bool_]]:
         """The predictions' values with this partition's class codes, those of binary models with their scores.
@@ -232,9 +267,11 @@ class JoinerState:
         yield from self.waiting.changelog()
         yield from self._facts.items()
         self._facts = {}
+        yield from self.segment_sets.changelog()
         meta = {
             "newest_ms": {topic: mark.newest_ms for topic, mark in self.watermarks.items()},
             "final_ms": self.final_ms,
+            "segment_epoch": self.segment_sets.epoch,
         }
         if meta != self._meta:
             self._meta = meta
@@ -247,16 +284,16 @@ class JoinerState:
             entries: key and value; a None value deletes the key.
         """
         for key, value in entries:
+            if key.startswith(b"["):
+                self.segment_sets.restore_rivals(orjson.loads(key), value)
+                continue
             kind, _, name = key.decode().partition("/")
             if kind == "rows":
                 self._restore_rows(int(name), value)
             elif kind == "details":
                 self.members.details.restore(int(name), value)
             elif kind == "waiting":
-                if value is None:
-                    self._restored_waiting.pop(int(name), None)
-                else:
-                    self._restored_waiting[int(name)] = decode_waiting(int(name), value)
+                self._restore_waiting(int(name), value)
             elif kind == "dictionary" and value is not None:
                 which, _, first = name.partition("/")
                 self._dictionaries()[which].restore(int(first), map(_VALUE_OF[which], orjson.loads(value)))
@@ -273,6 +310,7 @@ class JoinerState:
         self.members.details.sweep(self.final_ms)
         self.waiting.restore(self._restored_waiting)
         self._restored_waiting = {}
+        self.segment_sets.finish_restore()
 
     def _restore_rows(self, number: int, value: bytes | None) -> None:
         """Take rows into the store as they come: all of them may be more than memory holds.
@@ -287,11 +325,18 @@ class JoinerState:
         self.store.restore([rows])
         self._expiry_ms[number] = self.store.expiry_ms(rows)
 
+    def _restore_waiting(self, number: int, value: bytes | None) -> None:
+        if value is None:
+            self._restored_waiting.pop(number, None)
+        else:
+            self._restored_waiting[number] = decode_waiting(number, value)
+
     def _restore_meta(self, meta: Mapping[str, Any]) -> None:
         self._meta = dict(meta)
         for topic, newest_ms in meta["newest_ms"].items():
             self.watermarks[topic].newest_ms = newest_ms
         self.final_ms = meta["final_ms"]
+        self.segment_sets.epoch = meta.get("segment_epoch")
 
     def _dictionaries(self) -> dict[str, Dictionary[Any] | SegmentSets | ClassCodes]:
         return {
