@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tests.audit.lists import ranking_numbers, set_numbers
+from tests.audit.lists import class_score_numbers, ranking_numbers, set_numbers
 from tests.audit.truth import Cell, Prediction
 
 Json = Any
@@ -35,6 +35,9 @@ def window_numbers(task: str, cell: Cell, reference: "Reference | None", drift_r
     if task == "binary":
         scored = [(row, max(row.labels)[2]) for row in rows if row.labels and row.event.get("score") is not None]
         quality |= _scores([(row.event, label) for row, label in scored if _usable(task, label)])
+    if task == "multiclass":
+        ends = [(row.event, max(row.labels)[2]) for row in rows if row.labels]
+        quality |= class_score_numbers([(event, label) for event, label in ends if _usable(task, label)])
     latencies = [float(row.event["latency_ms"]) for row in rows if row.event.get("latency_ms") is not None]
     return {
         "counts": {
@@ -47,6 +50,8 @@ def window_numbers(task: str, cell: Cell, reference: "Reference | None", drift_r
             "unmatched_labels": cell.unmatched,
         },
         "label_coverage": labelled / len(rows) if rows else None,
+        "label_maturity": 1.0,
+        "label_delay_ms": _delays(task, rows),
         "quality": quality,
         "latency_ms": {
             "mean": mean(latencies) if latencies else None,
@@ -55,6 +60,14 @@ def window_numbers(task: str, cell: Cell, reference: "Reference | None", drift_r
         "data_quality": _data_quality(rows),
         "drift": _drift(rows, reference, drift_rows),
     }
+
+
+def _delays(task: str, rows: Sequence[Prediction]) -> dict[str, Json]:
+    """How long the labels that count took, as a sketch has it that cuts each octave into 16 equal parts."""
+    counted = [(max(row.labels), row.event["timestamp_ms"]) for row in rows if row.labels]
+    took = sorted(max(0, time - made) for (time, _, label), made in counted if _usable(task, label))
+    shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+    return {name: _bucketed(took[int(q * (len(took) - 1))], 16) if took else None for name, q in shares.items()}
 
 
 def feature_rows(cell: Cell) -> int:
@@ -86,7 +99,8 @@ Z = 1.959963984540054
 def _classes(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
     named = [(_name(guess), _name(label)) for guess, label in pairs]
     if not named:
-        return dict.fromkeys(("accuracy", "f1_macro", "balanced_accuracy", "mcc", "cohen_kappa")) | {"intervals": {}}
+        none = dict.fromkeys(("accuracy", "f1_macro", "balanced_accuracy", "mcc", "cohen_kappa"))
+        return none | {"intervals": {}, "corrected": {"accuracy": None}}
     rows, right = len(named), sum(guess == label for guess, label in named)
     scores, recalls = [], []
     chance = by_guess = by_label = 0
@@ -104,6 +118,8 @@ def _classes(pairs: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
         "mcc": (right * rows - chance) / math.sqrt(spread) if spread else None,
         "cohen_kappa": (right * rows - chance) / (rows**2 - chance) if rows**2 != chance else None,
         "intervals": {"accuracy": _wilson(right, rows)},
+        # The window is final: no label is to come that would change anything.
+        "corrected": {"accuracy": right / rows},
     }
 
 
@@ -189,12 +205,13 @@ def _around(numbers: Sequence[float], least: float) -> dict[str, Json] | None:
     return {"low": max(mean(numbers) - half, least), "high": mean(numbers) + half}
 
 
-def _bucketed(number: float) -> float:
-    """A number as a sketch has it that cuts each octave into 64 equal parts: the harmonic mean of a part's ends."""
+def _bucketed(number: float, parts: int = 64) -> float:
+    """A number as a sketch has it that cuts each octave into equal parts: the harmonic mean of a part's ends."""
     if abs(number) < 2.0**-64:
         return 0.0
     mantissa, exponent = math.frexp(abs(number))
-    low, high = math.floor(mantissa * 128) / 128, (math.floor(mantissa * 128) + 1) / 128
+    place = math.floor(mantissa * 2 * parts)
+    low, high = place / (2 * parts), (place + 1) / (2 * parts)
     return math.copysign(math.ldexp(2 * low * high / (low + high), exponent), number)
 
 

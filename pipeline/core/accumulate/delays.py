@@ -31,7 +31,7 @@ NO_DELAYS: Int64s = np.empty((2, 0), np.int64)
 def _values() -> Float64s:
     octave, step = np.divmod(np.arange(BUCKETS - 1), STEPS)
     low, high = np.ldexp(1 + step / STEPS, octave), np.ldexp(1 + (step + 1) / STEPS, octave)
-    return np.concatenate(([0.0], 2 * low / (low + high) * high))
+    return np.concatenate(([0.0], 2 * low * high / (low + high)))
 
 
 VALUES_MS = _values()
