@@ -6,6 +6,8 @@ bin that holds a multiple of a thousandth is cut in three, below it, at it and a
 wider bins stand for themselves. A *key* is three times the bin, and 0, 1 or 2 for the part.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -312,6 +314,32 @@ def decode_counts(data: UInt8s) -> tuple[Int32s, Int64s]:
     if waits or shift > 0:
         raise ValueError("cut off")
     return keys[:used].copy(), counts[:used].copy()
+
+
+@kernel
+def weighted_sum(weights: Any, values: Float64s) -> float:
+    """The sum of products, within an unit or two of its last place: what one addition loses the next one makes up for.
+
+    Neumaier's sum, in the order of the arrays: numpy's differs from machine to machine.
+
+    Args:
+        weights: int64 or float64[b].
+        values: float64[b], finite.
+
+    Returns:
+        The sum.
+    """
+    total = 0.0
+    lost = 0.0
+    for i in range(len(values)):
+        term = weights[i] * values[i]
+        more = total + term
+        if abs(total) >= abs(term):
+            lost += (total - more) + term
+        else:
+            lost += (term - more) + total
+        total = more
+    return total + lost
 
 
 @kernel

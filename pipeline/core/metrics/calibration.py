@@ -21,9 +21,9 @@ import numpy as np
 from pipeline.core.accumulate.score_bins import edge_keys
 from pipeline.core.accumulate.scores import ScoredClass
 from pipeline.core.events import Int64s, Json
-from pipeline.core.kernels.scores import PARTS, UNIT_BITS
+from pipeline.core.kernels.scores import PARTS, UNIT_BITS, weighted_sum
 from pipeline.core.metrics.intervals import Interval, normal_deviate, wilson_interval
-from pipeline.core.metrics.score_table import ScoreTable, weighted_sum
+from pipeline.core.metrics.score_table import ScoreTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ they mean for the label changes it is wrong, which ``estimated.error`` shows whe
 ``roc_auc`` is that of rows each of which is p of a positive and 1 - p of a negative one.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,9 +17,9 @@ from pipeline.core.accumulate.predicted_scores import PredictedScores
 from pipeline.core.accumulate.score_bins import middle_scores
 from pipeline.core.events import Float64s, Json
 from pipeline.core.family import Report
+from pipeline.core.kernels.scores import weighted_sum
 from pipeline.core.metrics.positive_class import positive_class, without_positive
 from pipeline.core.metrics.score_calibration import ScoreCalibration
-from pipeline.core.metrics.score_table import weighted_sum
 from pipeline.core.metrics.scores import NO_SCORES
 
 ESTIMATED = ("accuracy", "precision", "recall", "f1", "specificity", "roc_auc")
@@ -77,7 +76,7 @@ def _estimates(state: PredictedScores, positive: str, calibration: ScoreCalibrat
         "recall": _share(tp, fn),
         "f1": _share(2 * tp, fp + fn),
         "specificity": _share(tn, fp),
-        "roc_auc": _roc_auc(rows.sum(0) * chance, rows.sum(0) * (1 - chance)),
+        "roc_auc": _roc_auc(rows[0] + rows[1], chance, tp + fn, fp + tn),
     }
 
 
@@ -85,7 +84,8 @@ def _share(part: float, rest: float) -> float | None:
     return part / (part + rest) if part + rest > 0 else None
 
 
-def _roc_auc(positive: Float64s, negative: Float64s) -> float | None:
-    pairs = math.fsum(positive.tolist()) * math.fsum(negative.tolist())
-    ordered = weighted_sum(positive, np.cumsum(negative) - negative / 2)
+def _roc_auc(rows: Float64s, chance: Float64s, positives: float, negatives: float) -> float | None:
+    negative = rows * (1 - chance)
+    ordered = weighted_sum(rows * chance, np.cumsum(negative) - negative / 2)
+    pairs = positives * negatives
     return min(ordered / pairs, 1.0) if pairs > 0 else None

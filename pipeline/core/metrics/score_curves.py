@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.kernels.scores import precision_sums
+from pipeline.core.kernels.scores import precision_sums, weighted_sum
 from pipeline.core.metrics.intervals import Interval, normal_interval
-from pipeline.core.metrics.score_table import ScoreTable, weighted_sum
+from pipeline.core.metrics.score_table import ScoreTable
 
 
 @dataclass(frozen=True, slots=True)

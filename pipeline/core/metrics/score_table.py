@@ -1,6 +1,5 @@
 """The scored rows of a window, laid out by score."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from pipeline.core.accumulate.score_bins import middle_scores, single_valued
 from pipeline.core.accumulate.scores import ScoredClass, Scores
 from pipeline.core.events import Float64s, Int32s, Int64s
+from pipeline.core.kernels.scores import merge_counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,6 @@ class ScoreTable:
         return self.positives + self.negatives
 
 
-def weighted_sum(weights: Float64s | Int64s, values: Float64s) -> float:
-    """The sum of products, the same on every machine: each is rounded, their sum once.
-
-    Args:
-        weights: [b].
-        values: float64[b].
-    """
-    return math.fsum((weights * values).tolist())
-
-
 def score_table(state: Scores, positive: str) -> ScoreTable:
     """Lay the rows out.
 
@@ -66,7 +56,7 @@ def score_table(state: Scores, positive: str) -> ScoreTable:
     of_positive, of_negative = ScoredClass(), ScoredClass()
     for name, rows in state.classes.items():
         (of_positive if name == positive else of_negative).merge(rows)
-    keys = np.union1d(of_positive.keys, of_negative.keys)
+    keys, _ = merge_counts(of_positive.keys, of_positive.counts, of_negative.keys, of_negative.counts)
     both = []
     for one in (of_positive, of_negative):
         counts = np.zeros(len(keys), np.int64)

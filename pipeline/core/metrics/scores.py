@@ -18,6 +18,7 @@ from pipeline.core.accumulate.score_bins import terms_of
 from pipeline.core.accumulate.scores import Scores
 from pipeline.core.events import Float64s, Json, Task
 from pipeline.core.family import Context, Report
+from pipeline.core.kernels.scores import weighted_sum
 from pipeline.core.metrics.calibration import (
     equal_mass_bins,
     equal_width_bins,
@@ -37,7 +38,7 @@ from pipeline.core.metrics.score_curves import (
     roc_auc,
     roc_auc_interval,
 )
-from pipeline.core.metrics.score_table import ScoreTable, score_table, weighted_sum
+from pipeline.core.metrics.score_table import ScoreTable, score_table
 from pipeline.core.metrics.settings import QualitySettings
 
 NO_SCORES = "no_scores"

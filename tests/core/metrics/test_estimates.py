@@ -140,6 +140,22 @@ def test_a_fit_of_many_rows_is_scikit_learns_function() -> None:
     np.testing.assert_allclose(fit.probabilities(between), theirs.predict(between), atol=1e-12)
 
 
+def test_corrected_estimates_are_nannymls() -> None:
+    """What NannyML 0.13.1's CBPE said of the same rows, in one chunk."""
+    theirs = {
+        "accuracy": 0.7164180343274729,
+        "precision": 0.9019604093872937,
+        "recall": 0.37648564649292193,
+        "f1": 0.5312310930560099,
+        "specificity": 0.9695293665909913,
+        "roc_auc": 0.8613760613608323,
+    }
+    score, _, guess = made(8, 20_000, power=3.0)
+    said = estimated(score, guess, labelled(*made(7, 20_000, power=3.0))[1])
+    for name, value in theirs.items():
+        assert said[name] == pytest.approx(value, abs=1e-4), name
+
+
 # --- nothing to say --------------------------------------------------------------------------------------------------
 
 
