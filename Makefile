@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint demo bench faults simulate docs
+.PHONY: help venv test lint demo bench bench-check profile faults simulate docs
 
 help:
 	@echo "make demo [DURATION=60s]  watch a real neural network being monitored on a real Apache Kafka"
 	@echo "make test                 linters, types, layers and the whole test suite"
 	@echo "make lint                 linters, types and layers alone"
-	@echo "make bench                events per second of the join and window job, beside a bare consume loop"
+	@echo "make bench [PEERS=all]    the join and window job beside a bare consume loop and Kafka Streams (or all peers)"
+	@echo "make bench-check          fails when we have lost more than 15 % against the bare loop (bench/baseline.json)"
+	@echo "make profile              where the worker's CPU time goes, by stage"
 	@echo "make simulate [SEEDS=10000]  workers, Kafka and clock from a seed: crashes, zombies, rebalances; an auditor"
 	@echo "make faults [MINUTES=10]  kill, freeze and flood real workers and a real broker; compare every window"
 	@echo "make docs                 write docs/metrics.md anew from the registry of metrics"
@@ -52,8 +54,15 @@ test: lint
 demo: $(VENV)/.demo
 	$(BIN)/driftline demo $(if $(DURATION),--duration $(DURATION))
 
+# Peers need a JDK and Maven, or their packages from pip; what cannot be had is left out with a word.
 bench: $(VENV)/.dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-check: $(VENV)/.dev
+	$(BIN)/python -m bench.check
+
+profile: $(VENV)/.dev
+	$(BIN)/python -m bench.stage_profile
 
 # The first thousand seeds are those of `make test`.
 simulate: $(VENV)/.dev

@@ -13,7 +13,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import machine
+from bench.report import runs_of
 from bench.rounds import Plan, run_rounds
 from bench.run import FLOOR, JOB, Run
 
@@ -49,18 +49,25 @@ def fallen(now: Ratios, baseline: Ratios) -> list[str]:
     return [name for name, before in baseline.items() if now.get(name, 0.0) < before * (1 - ALLOWED_FALL)]
 
 
+def keep(result: Path) -> None:
+    """Make a saved run the baseline."""
+    saved = json.loads(result.read_text())
+    ratios = {name: round(value, 3) for name, value in ratios_of(runs_of(saved)).items()}
+    BASELINE.write_text(json.dumps({"ratios": ratios, "machine": saved["machine"]}, indent=2) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.check", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="predictions, and as many labels, one a record")
     parser.add_argument("--batch-events", type=int, default=4_000_000, help="the same in columnar records of 1,000")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--update", action="store_true", help="keep what this run shows as the new baseline")
+    parser.add_argument("--keep", type=Path, help="take a run of make bench, by its JSON, as the new baseline")
     arguments = parser.parse_args()
+    if arguments.keep:
+        keep(arguments.keep)
+        return 0
     console = Console(width=120)
     now = ratios_of(run_rounds(Plan(arguments.events, arguments.batch_events, 0, arguments.rounds), console.print))
-    if arguments.update:
-        kept = {"ratios": {name: round(value, 3) for name, value in now.items()}, "machine": machine()}
-        BASELINE.write_text(json.dumps(kept, indent=2) + "\n")
     baseline = json.loads(BASELINE.read_text())["ratios"]
     low = fallen(now, baseline)
     table = Table("ratio to the floor", title=f"At most {ALLOWED_FALL:.0%} below the baseline is allowed")

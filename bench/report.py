@@ -1,11 +1,15 @@
-"""The runs as a table for people and as JSON, with the machine that they ran on."""
+"""The runs as a table for people and as JSON, with the machine that they ran on.
+
+``python -m bench.report RESULT.json`` writes a saved run into docs/performance.md.
+"""
 
 import json
 import os
 import platform
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +20,10 @@ from rich.table import Table
 from bench.run import FLOOR, JOB, KAFKA_STREAMS, Run
 
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+COLUMNS = ("events/s", "of floor", "of Kafka Streams", "CPU µs/event", "peak MB", "windows", "wrong")
+
+_BEGIN, _END = "<!-- make bench begins -->\n", "<!-- make bench ends -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 def table_of(rows: Sequence[Row]) -> Table:
     """The figures: median, smallest and largest of the rounds, and the ratios of the medians."""
     table = Table("", "layout", title="Join + 1-minute window on the local broker, medians (min to max)")
-    for name in ("events/s", "of floor", "of Kafka Streams", "CPU µs/event", "peak MB", "windows", "wrong"):
+    for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(row.what, row.layout, *cells_of(row))
@@ -135,6 +143,48 @@ def save(runs: Sequence[Run], settings: dict[str, Any], host: dict[str, Any]) ->
     return path
 
 
+def runs_of(saved: Mapping[str, Any]) -> list[Run]:
+    """The runs of a saved result."""
+    names = [field.name for field in fields(Run)]
+    return [Run(**{name: run[name] for name in names if name in run}) for run in saved["runs"]]
+
+
+def as_markdown(saved: Mapping[str, Any]) -> str:
+    """A saved result as a table for docs/performance.md, with the machine and the settings."""
+    host, settings = saved["machine"], saved["settings"]
+    lines = [
+        (
+            f"{host['processor']}, {host['cores']} cores shared with the broker, {host['memory_gb']} GB, {host['system']},"
+            f" Python {host['python']}, load average before the run {host['load_average'][0]:.1f}."
+            f" {settings['events']:,} + {settings['events']:,} single events,"
+            f" {settings['batch_events']:,} + {settings['batch_events']:,} in columns, {settings['partitions']} partitions;"
+            f" median of {settings['rounds']} rounds (smallest to largest)."
+        ),
+        "",
+        f"| | layout | {' | '.join(COLUMNS)} |",
+        f"|---|---|{'--:|' * len(COLUMNS)}",
+    ]
+    lines += [f"| {row.what} | {row.layout} | {' | '.join(cells_of(row))} |" for row in rows_of(runs_of(saved))]
+    return "\n".join(lines) + "\n"
+
+
+def write_page(page: Path, saved: Mapping[str, Any]) -> None:
+    """Put a saved result between the two marks in a page.
+
+    Args:
+        page: the Markdown file.
+        saved: the result.
+
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    before, begin, rest = page.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{page} needs the lines {_BEGIN.strip()} and {_END.strip()}")
+    page.write_text(before + begin + as_markdown(saved) + end + after)
+
+
 def _spread(values: Sequence[float]) -> tuple[float, float, float]:
     return median(values), min(values), max(values)
 
@@ -146,3 +196,12 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def main() -> int:
+    write_page(PAGE, json.loads(Path(sys.argv[1]).read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,16 +1,17 @@
 """``make profile``: where the worker's CPU time goes, by stage, from samples of a real run on the local broker.
 
-py-spy looks at the Python stacks; the time of a kernel is its caller's. librdkafka's threads have no Python stack: the
-system tells what they took.
+The system tells the CPU time of each thread. The joiner's thread is where decoding, joining and folding happen: its
+time is shared out by the stacks that py-spy sees there, the time of a kernel being its caller's.
 """
 
 import argparse
+import re
 import signal
 import subprocess
 import sys
 import sysconfig
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -25,46 +26,63 @@ from bench.rounds import load_topics, local_broker, traffic_of
 from bench.run import Run
 
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("monitor", ("thread monitor",)),
-    ("commit", ("engine/transaction.py", "_run (pipeline/engine/outside.py")),
+    ("commit", ("engine/commits.py", "engine/outside.py")),
     ("decode", ("core/codec/",)),
-    ("outputs", ("changelog (pipeline/processors/", "processors/partials.py", "take (pipeline/processors/pieces.py")),
+    ("outputs", ("changelog (pipeline/processors/",)),
     ("join", ("core/join", "core/details.py", "engine/cold_rows.py")),
-    ("outputs", ("flush (pipeline/processors/joiner.py",)),
-    ("fold", ("process (pipeline/processors/joiner.py",)),
-    ("consume", ("_gather (", "engine/batches.py", "engine/inputs.py")),
-    ("hosting", ("",)),
+    ("outputs", ("flush (pipeline/processors/",)),
+    ("fold", ("process (pipeline/processors/",)),
+    ("consume", ("",)),
 )
-"""A sample belongs to the first stage of which a mark stands anywhere in its stack."""
+"""A sample of the joiner's thread belongs to the first stage of which a mark stands anywhere in its stack."""
+
+KAFKA, MONITOR, HOSTING = "librdkafka", "monitor", "hosting"
+"""Where the other threads belong: Kafka's client, the monitor, and what is neither: event loop, web page, watchdog."""
 
 _RATE_HZ = 250
 _STOP_TIMEOUT_S = 60.0
-_ROWS = {"single": 1_000_000, "columns": 4_000_000}
-
-
-def stage_of(stack: str) -> str:
-    """The stage of a sample.
-
-    Args:
-        stack: its thread and frames from the outermost on, with semicolons between, each with its file.
-
-    Returns:
-        One of the names in ``STAGES``.
-    """
-    return next(stage for stage, marks in STAGES if any(mark in stack for mark in marks))
 
 
 def stages_of(lines: Iterable[str]) -> Counter[str]:
-    """Samples by stage, from py-spy's lines: a stack, and how often it was seen."""
+    """Samples of the joiner's thread by stage.
+
+    Args:
+        lines: as py-spy writes them: thread and frames from the outermost on with semicolons between, each with its
+            file, then how often the stack was seen.
+
+    Returns:
+        Samples by the names in ``STAGES``.
+    """
     seen: Counter[str] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
-        if stack:
-            seen[stage_of(stack)] += int(count)
+        if stack.partition(";")[0].endswith(": joiner"):
+            seen[next(stage for stage, marks in STAGES if any(mark in stack for mark in marks))] += int(count)
     return seen
 
 
-def profile(loaded: Loaded, layout: str) -> tuple[Run, Counter[str], float]:
+def costs_of(total_s: float, threads_s: Mapping[str, float], seen: Counter[str]) -> dict[str, float]:
+    """CPU seconds by stage.
+
+    Args:
+        total_s: of the process.
+        threads_s: of its threads that lived all the time, by name.
+        seen: samples of the joiner's thread by stage.
+
+    Returns:
+        Seconds; the largest first. What threads took that have ended is the commits', which get one each.
+    """
+    costs = defaultdict[str, float](float, commit=max(0.0, total_s - sum(threads_s.values())))
+    for name, spent_s in threads_s.items():
+        if name == "joiner":
+            for stage, count in seen.items():
+                costs[stage] += spent_s * count / seen.total()
+        else:
+            costs[KAFKA if name.startswith("rdk:") else name if name == MONITOR else HOSTING] += spent_s
+    return dict(sorted(costs.items(), key=lambda cost: -cost[1]))
+
+
+def profile(loaded: Loaded, layout: str) -> tuple[Run, dict[str, float], int]:
     """Run a worker on loaded topics and look at it from its first commit to its last.
 
     Args:
@@ -72,7 +90,7 @@ def profile(loaded: Loaded, layout: str) -> tuple[Run, Counter[str], float]:
         layout: how they were loaded.
 
     Returns:
-        The run, samples by stage, and the CPU seconds of threads without a Python stack.
+        The run, CPU seconds by stage, and how many samples these rest on.
     """
     path = write_config(loaded.directory, loaded.config)
     prefix = loaded.config.kafka.topic_prefix
@@ -82,47 +100,51 @@ def profile(loaded: Loaded, layout: str) -> tuple[Run, Counter[str], float]:
         GroupProgress(loaded.config, f"{prefix}driftline-joiner", loaded.inputs) as inputs,
     ):
         worker.wait_for(inputs.committed, 0)
-        native = _native_s(worker)
         command = [f"{sysconfig.get_path('scripts')}/py-spy", "record", "--pid", str(worker.process.pid)]
         command += ["--format", "raw", "--threads", "--rate", str(_RATE_HZ), "--output", str(samples)]
+        before = _threads_s(worker)
         spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         run = measure(worker, "profiled", loaded.events, inputs, None, layout)
-        native = _native_s(worker) - native
+        after = _threads_s(worker)
         spy.send_signal(signal.SIGINT)  # it writes what it has seen
         _, said = spy.communicate(timeout=_STOP_TIMEOUT_S)
     if not samples.exists():
         raise RuntimeError(f"py-spy could not look into the worker: {said.decode(errors='replace').strip()}")
-    return run, stages_of(samples.read_text().splitlines()), native
+    lines = samples.read_text().splitlines()
+    names = dict(re.findall(r"^thread \((\d+)\): ([^;]*)", "\n".join(lines), re.MULTILINE))
+    threads_s = defaultdict[str, float](float)
+    for number, (name, spent_s) in after.items():
+        if number in before:
+            threads_s[names.get(str(number), name)] += spent_s - before[number][1]
+    seen = stages_of(lines)
+    return run, costs_of(run.cpu_s, threads_s, seen), seen.total()
 
 
-def table_of(run: Run, seen: Counter[str], native_s: float) -> Table:
-    """CPU time an event by stage: librdkafka's as the system tells, the rest shared out by samples."""
-    table = Table("stage", title=f"{run.layout}: {run.cpu_us:.2f} CPU µs an event, {run.events_per_s:,.0f} events/s")
-    for name in ("samples", "CPU µs/event", "share"):
+def table_of(run: Run, costs_s: Mapping[str, float], samples: int) -> Table:
+    """CPU time an event by stage."""
+    title = f"{run.layout}: {run.cpu_us:.2f} CPU µs an event, {run.events_per_s:,.0f} events/s, {samples:,} samples"
+    table = Table("stage", title=title, min_width=len(title) + 4)
+    for name in ("CPU µs/event", "share"):
         table.add_column(name, justify="right")
-    native_us = native_s * 1e6 / run.events
-    total = sum(seen.values())
-    rows = [("librdkafka's threads", "", native_us)]
-    rows += [(stage, str(count), (run.cpu_us - native_us) * count / total) for stage, count in seen.most_common()]
-    for stage, count, cost_us in rows:
-        table.add_row(stage, f"{count:>6}", f"{cost_us:.3f}", f"{cost_us / run.cpu_us:.0%}")
+    for stage, cost_s in costs_s.items():
+        table.add_row(stage, f"{cost_s * 1e6 / run.events:.3f}", f"{cost_s / run.cpu_s:.0%}")
     return table
 
 
-def _native_s(worker: Program) -> float:
-    """CPU seconds of librdkafka's threads so far; they name themselves ``rdk:…``."""
-    spent = 0.0
+def _threads_s(worker: Program) -> dict[int, tuple[str, float]]:
+    """The name that the system knows, and CPU seconds so far, of each thread; librdkafka's are called ``rdk:…``."""
+    found = {}
     for thread in psutil.Process(worker.process.pid).threads():
         name = Path(f"/proc/{worker.process.pid}/task/{thread.id}/comm")
-        if name.exists() and name.read_text().startswith("rdk:"):
-            spent += thread.user_time + thread.system_time
-    return spent
+        if name.exists():
+            found[thread.id] = (name.read_text().strip(), thread.user_time + thread.system_time)
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.stage_profile", description=__doc__)
-    parser.add_argument("--events", type=int, default=_ROWS["single"], help="predictions, and as many labels")
-    parser.add_argument("--batch-events", type=int, default=_ROWS["columns"], help="the same in columnar records")
+    parser.add_argument("--events", type=int, default=1_000_000, help="predictions, and as many labels, one a record")
+    parser.add_argument("--batch-events", type=int, default=4_000_000, help="the same in columnar records of 1,000")
     arguments = parser.parse_args()
     console = Console(width=120)
     with local_broker(console.print) as (address, directory):
