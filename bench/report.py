@@ -152,14 +152,12 @@ def runs_of(saved: Mapping[str, Any]) -> list[Run]:
 def as_markdown(saved: Mapping[str, Any]) -> str:
     """A saved result as a table for docs/performance.md, with the machine and the settings."""
     host, settings = saved["machine"], saved["settings"]
+    single, columns = (f"{settings[name]:,}" for name in ("events", "batch_events"))
+    on = f"{host['processor']}, {host['cores']} cores shared with the broker, {host['memory_gb']} GB, {host['system']}"
     lines = [
-        (
-            f"{host['processor']}, {host['cores']} cores shared with the broker, {host['memory_gb']} GB, {host['system']},"
-            f" Python {host['python']}, load average before the run {host['load_average'][0]:.1f}."
-            f" {settings['events']:,} + {settings['events']:,} single events,"
-            f" {settings['batch_events']:,} + {settings['batch_events']:,} in columns, {settings['partitions']} partitions;"
-            f" median of {settings['rounds']} rounds (smallest to largest)."
-        ),
+        f"{on}, Python {host['python']}, load average before the run {host['load_average'][0]:.1f}.",
+        f"{single} predictions and as many labels as single events, {columns} and as many in columns;",
+        f"{settings['partitions']} partitions, {settings['rounds']} rounds: median (smallest to largest).",
         "",
         f"| | layout | {' | '.join(COLUMNS)} |",
         f"|---|---|{'--:|' * len(COLUMNS)}",
