@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pipeline.config_section import Conflict, Section
+from pipeline.core.kernels.class_scores import MAX_RANK
 from pipeline.core.metrics.direction import WITHOUT_DIRECTION
 from pipeline.core.metrics.registry import metrics_at
 
@@ -65,6 +66,7 @@ class QualityConfig(Section):
     calibration_bins: Literal[5, 10, 20] = 10
     calibration_rows: int = Field(5_000, ge=10, le=10_000_000)
     ranking_cutoffs: tuple[Annotated[int, Field(ge=1, le=1_000)], ...] = Field((1, 5, 10), min_length=1, max_length=8)
+    top_k: tuple[Annotated[int, Field(ge=2, le=MAX_RANK)], ...] = Field((3, 5), max_length=8)
     gains: tuple[GainsConfig, ...] = ()
     tracked: tuple[str, ...] = Field(
         ("accuracy", "f1", "f1_macro", "roc_auc", "log_loss", "subset_accuracy", "mrr", "mae", "rmse", "r2"),
@@ -76,10 +78,11 @@ class QualityConfig(Section):
     @classmethod
     def conflicts(cls, raw: Mapping[str, Any]) -> Iterator[Conflict]:
         """A model with two matrices, a beta or cutoff that is there already, a metric that cannot be tracked."""
-        cutoffs = _rows(raw.get("ranking_cutoffs"))
-        for place, cutoff in enumerate(cutoffs):
-            if cutoff in cutoffs[:place]:
-                yield Conflict(("ranking_cutoffs", place), f"{cutoff!r:.40} is there already", "remove it")
+        for key in ("ranking_cutoffs", "top_k"):
+            numbers = _rows(raw.get(key))
+            for place, number in enumerate(numbers):
+                if number in numbers[:place]:
+                    yield Conflict((key, place), f"{number!r:.40} is there already", "remove it")
         yield from _without_direction(raw, "tracked")
         tables = raw.get("gains")
         models = [one.get("model") if isinstance(one, Mapping) else None for one in _rows(tables)]

@@ -36,6 +36,18 @@ class DetailsFullError(LimitError):
     """The memory for details is in use."""
 
 
+def hash_lists(lists: Ragged) -> Int64s:
+    """Ids of lists that have none yet, from their codes and weights.
+
+    Args:
+        lists: k lists.
+
+    Returns:
+        int64[k], all negative.
+    """
+    return kernels.hash_members(lists.starts, lists.codes, lists.weights)
+
+
 class Details:
     """The details of one partition.
 

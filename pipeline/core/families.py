@@ -3,6 +3,8 @@
 from typing import Any
 
 from pipeline.core.accumulate.bins import Bins, fold_bins, halve_bins
+from pipeline.core.accumulate.class_scores import TASKS as CLASS_SCORES_TASKS
+from pipeline.core.accumulate.class_scores import ClassScores, fold_class_scores, halve_class_scores
 from pipeline.core.accumulate.confusion import TASKS as CONFUSION_TASKS
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion, halve_confusion
 from pipeline.core.accumulate.delays import Delays, fold_delays, halve_delays
@@ -28,6 +30,7 @@ from pipeline.core.accumulate.scores import Scores, fold_scores, halve_scores
 from pipeline.core.accumulate.sets import TASKS as SETS_TASKS
 from pipeline.core.accumulate.sets import Sets, fold_sets
 from pipeline.core.family import Context, Family, References, Report, State
+from pipeline.core.metrics.class_scores import report_class_scores
 from pipeline.core.metrics.classes import report_classes
 from pipeline.core.metrics.data_quality import report_data_quality
 from pipeline.core.metrics.delays import report_delays
@@ -60,6 +63,15 @@ FAMILIES: tuple[Family[Any], ...] = (
         report=report_scores,
         halve=halve_scores,
         tasks=SCORES_TASKS,
+    ),
+    Family(
+        "class_scores",
+        ClassScores,
+        ClassScores.from_wire,
+        fold_labels=fold_class_scores,
+        report=report_class_scores,
+        halve=halve_class_scores,
+        tasks=CLASS_SCORES_TASKS,
     ),
     Family("sets", Sets, Sets.from_wire, fold_labels=fold_sets, report=report_sets, tasks=SETS_TASKS),
     Family(

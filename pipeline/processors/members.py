@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.details import Details
+from pipeline.core.details import Details, hash_lists
 from pipeline.core.dictionary import NO_CODE
 from pipeline.core.events import Group, Int64s, LabelKind, Labels, Members, Predictions, Ragged, Task
 from pipeline.core.join import JoinLimits
@@ -17,7 +17,7 @@ from pipeline.processors.labels import Contributions
 from pipeline.processors.pairs import encode_pairs
 
 WITH_MEMBERS = (Task.MULTILABEL, Task.RANKING)
-"""The tasks whose predictions and labels are lists."""
+"""The tasks whose predictions and labels are lists. Those of multiclass models may have one beside their class."""
 
 _SET_SALT = np.int64(0x5851F42D4C957F2D)  # a set of labels and a ranking may look alike, but their codes differ
 
@@ -72,17 +72,29 @@ class MemberStore:
             rows: the decoded batch.
             kept: int64[k], the rows to take, rising.
             value: int64[k], their values; changed where they stand for members: to hashes of what is listed in this
-                partition's codes.
+                partition's codes. Where a class comes with scores, the hash is of both and negative: class codes are
+                not.
 
         Returns:
-            Their lists.
+            Their lists; of a class with scores, the class itself comes first.
         """
         at, lists = _of_kept(rows.members, kept)
         group = rows.group[kept[at]].astype(np.int64)
-        is_set = np.array([one.task is Task.MULTILABEL for one in rows.groups], bool)[group]
-        models = [one.model for one in rows.groups]
-        value[at] ^= _salts(models)[group] ^ np.where(is_set, _SET_SALT, 0)
-        return self._encoded(at, lists, group, models, rows.classes, is_set=is_set, in_order=~is_set, rows=len(kept))
+        tasks = np.array([one.task for one in rows.groups], np.int64)[group]
+        is_set, scored = tasks == Task.MULTILABEL, np.flatnonzero(tasks == Task.MULTICLASS)
+        models, in_order = [one.model for one in rows.groups], tasks == Task.RANKING
+        listed = self._encoded(
+            at, lists, group, models, rows.classes, is_set=~in_order, in_order=in_order, rows=len(kept)
+        )
+        salts = _salts(models)[group] ^ np.where(is_set, _SET_SALT, 0)
+        if not len(scored):
+            value[at] ^= salts
+            return listed
+        lists = _led_by(listed.lists, scored, value[at[scored]])
+        hashes = value[at] ^ salts
+        hashes[scored] = hash_lists(take_lists(lists, scored))
+        value[at] = hashes
+        return replace(listed, lists=lists)
 
     def of_labels(self, rows: Labels, kept: Int64s, value: Int64s) -> Listed:
         """The members of labels; see ``of_predictions``.
@@ -141,13 +153,23 @@ class MemberStore:
         if not len(self.details):
             return part
         used, place = np.unique(group, return_inverse=True)
-        wanted = np.array([groups[code].task in WITH_MEMBERS for code in used.tolist()], bool)[place] & part.usable
-        if not wanted.any():
+        tasks, predicted = (
+            np.array([groups[code].task for code in used.tolist()], np.int64)[place],
+            part.changes.predicted,
+        )
+        wanted, scored = np.isin(tasks, WITH_MEMBERS) & part.usable, (tasks == Task.MULTICLASS) & (predicted < 0)
+        if not (wanted | scored).any():
             return part
-        guessed, is_guess_known = self.details.read(part.changes.predicted, wanted)
+        guessed, is_guess_known = self.details.read(predicted, wanted | scored)
         stated, is_label_known = self.details.read(part.changes.label, wanted)
-        changes = replace(part.changes, guessed=guessed, stated=stated, cutoffs=self._cutoffs)
-        return replace(part, changes=changes, usable=part.usable & (~wanted | (is_guess_known & is_label_known)))
+        usable = part.usable & (~(wanted | scored) | is_guess_known) & (~wanted | is_label_known)
+        if scored.any():
+            predicted = predicted.copy()
+            predicted[scored] = 0
+            led = np.flatnonzero(scored & is_guess_known)
+            predicted[led] = guessed.codes[guessed.starts[led]]
+        changes = replace(part.changes, predicted=predicted, guessed=guessed, stated=stated, cutoffs=self._cutoffs)
+        return replace(part, changes=changes, usable=usable)
 
     def _encoded(
         self,
@@ -188,6 +210,15 @@ def _of_kept(members: Members, kept: Int64s) -> tuple[Int64s, Ragged]:
     if chosen.all():
         return place, members.lists
     return place[chosen], take_lists(members.lists, np.flatnonzero(chosen))
+
+
+def _led_by(lists: Ragged, which: Int64s, codes: Int64s) -> Ragged:
+    """Lists, some of them with a code of weight 0 before their first member."""
+    longer = np.zeros(len(lists) + 1, np.int64)
+    longer[which + 1] = 1
+    before = lists.starts[which]
+    members = np.insert(lists.codes, before, codes), np.insert(lists.weights, before, 0.0)
+    return Ragged(lists.starts + np.cumsum(longer), *members)
 
 
 def _salts(models: Sequence[str]) -> Int64s:

@@ -85,6 +85,7 @@ def _quality(quality: QualityConfig) -> QualitySettings:
         gains,
         quality.calibration_bins,
         tuple(sorted(quality.ranking_cutoffs)),
+        quality.top_k,
         calibration_rows=quality.calibration_rows,
     )
 

@@ -66,3 +66,27 @@ def ranking_numbers(rows: Sequence[tuple[Json, Json]]) -> dict[str, Json]:
 
 def _discounted(gains: Sequence[float]) -> float:
     return math.fsum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))
+
+
+def class_score_numbers(rows: Sequence[tuple[dict[str, Json], Json]]) -> dict[str, Json]:
+    """The quality of the probabilities that a multiclass model gave its classes, where it gave any.
+
+    Args:
+        rows: events and the true classes.
+    """
+    logs, squares, ranks, sure = [], [], [], 0
+    for event, label in rows:
+        listed = {name: score for name, score in (event.get("scores") or {}).items() if score is not None}
+        if not listed:
+            continue
+        chance = listed.pop(_name(label), 0.0)
+        logs.append(-math.log(min(max(chance, 2.0**-52), 1 - 2.0**-52)))
+        # Rounded as whoever sums one row's squares has it, from the least on.
+        squares.append(Fraction(sum(sorted(one * one for one in listed.values())) + (1 - chance) * (1 - chance)))
+        ranks.append(1 + sum(one >= chance for one in listed.values()))
+        sure += event["scores"].get(_name(event["prediction"])) is not None
+    return {
+        "log_loss": math.fsum(logs) / len(logs) if logs else None,
+        "brier": _mean(squares),
+        "top_k_accuracy_3": sum(rank <= 3 for rank in ranks) / len(ranks) if ranks else None,
+    } | ({} if sure else {"ece": None})

@@ -24,21 +24,19 @@ class Members:
         self.classes = ClassCodes(3)
         self.store = MemberStore(Details(SharedMemory(1 << 20), LIMITS.horizon_ms), self.classes, LIMITS, (1, 5, 10))
 
-    def predict(self, *rows: tuple[str, str, Any], time_ms: int = 0) -> tuple[Listed, list[int]]:
+    def predict(
+        self, *rows: tuple[Any, ...], time_ms: int = 0, decoded_codes: list[int | None] | None = None
+    ) -> tuple[Listed, list[int]]:
+        head = {"prediction_id": "p", "model_version": "1", "timestamp_ms": 5}
         events = [
-            {
-                "prediction_id": "p",
-                "model": model,
-                "model_version": "1",
-                "timestamp_ms": 5,
-                "task": task,
-                "prediction": one,
-            }
-            for model, task, one in rows
+            {**head, "model": model, "task": task, "prediction": one, "scores": scores[0] if scores else None}
+            for model, task, one, *scores in rows
         ]
         decoded = decode_predictions(records("predictions", events)).rows
         assert isinstance(decoded, Predictions)
         value, times_ms = decoded.value.copy(), np.full(len(rows), time_ms)
+        for row, code in enumerate(decoded_codes or []):
+            value[row] = value[row] if code is None else code
         listed = self.store.of_predictions(decoded, np.arange(len(rows)), value)
         self.store.keep_predicted(listed.among(listed.known), value[listed.known], times_ms[listed.known])
         return listed, value.tolist()
@@ -117,6 +115,25 @@ def test_a_row_with_a_class_too_many_is_known_by_that() -> None:
     assert as_lists(rest.lists)[:2] == [[0, 1], [1]]
     listed, _ = members.state(("m", ["a", "x"]), ("m", {"x": 1}), ("m", 5))
     assert listed.known.tolist() == [False, True, True]
+
+
+def test_a_class_with_scores_leads_their_list_and_its_hash_is_no_class_code() -> None:
+    members = Members()
+    listed, values = members.predict(
+        ("m", "multiclass", "b", {"a": 0.25, "b": 0.75}),
+        ("m", "multiclass", "a", {"b": 0.75, "a": 0.25}),
+        ("m", "multilabel", ["a"]),
+        ("m", "multiclass", "b", {"a": 0.25, "b": 0.75}),
+        ("m", "multiclass", "b", None),
+        decoded_codes=[1, 0, None, 1, 1],
+    )
+    a, b = (members.classes.code("m", name) for name in ("a", "b"))
+    assert as_lists(listed.lists) == [[1, *sorted((a, b))], [0, *sorted((a, b))], [a], [1, *sorted((a, b))]]
+    assert listed.lists.weights.tolist()[0] == 0.0
+    assert values[0] == values[3] < 0 <= values[4]
+    assert values[1] < 0
+    assert values[1] != values[0]
+    assert members.store.details.read(np.array(values), np.ones(5, bool))[1].tolist() == [True] * 4 + [False]
 
 
 def test_members_are_there_for_as_long_as_their_rows() -> None:

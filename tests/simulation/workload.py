@@ -159,6 +159,8 @@ class Workload:
             "task": model.task,
             "prediction": self._guess(model),
         }
+        if model.task == "multiclass":
+            event |= self._scores(f"{version} {name} {time_ms}")
         if model.features and rng.random() < 0.9:
             event["features"] = {
                 "amount": rng.choice([rng.gauss(0, 1), float(rng.randrange(3))]),
@@ -169,6 +171,13 @@ class Workload:
         if model.latency and rng.random() < 0.9:
             event["latency_ms"] = rng.choice([None, rng.random() * 10])
         return event
+
+    def _scores(self, which: str) -> Event:
+        """The probabilities of some classes, mostly; drawn apart, so that no seed's other events depend on them."""
+        rng = random.Random(f"scores {self._shape.seed} {which}")
+        if rng.random() < 0.3:
+            return {}
+        return {"scores": {name: rng.choice([None, 0.0, 0.25, rng.random()]) for name in rng.sample("abc7", 3)}}
 
     def _guess(self, model: Model) -> Any:
         rng = self._rng
@@ -304,6 +313,9 @@ def _columns(events: Sequence[Event]) -> Event:
             columns[name] = value
         elif name in ("features", "segments", "metrics"):
             columns[name] = {key: [event[name][key] for event in events] for key in value}
+        elif name == "scores":
+            listed = sorted({key for event in events for key in event[name]})
+            columns[name] = {key: [event[name].get(key) for event in events] for key in listed}
         else:
             columns[name] = [event[name] for event in events]
     return columns

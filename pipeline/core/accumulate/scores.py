@@ -216,7 +216,7 @@ def fold_scores(changes: LabelChanges, cells: Cells) -> dict[int, Scores]:
     place_pairs(at, cell, of_label.astype(np.int32), of_guess.astype(np.int32), sign, len(label), slot, guessed)
     places = pairs.cells[touched].tolist()
     states: dict[int, Scores] = {place: Scores() for place in places}
-    classes = _fold_classes(changes.score[rows], sign, at, slot, len(places) * len(label))
+    classes = fold_classes(changes.score[rows], sign, at, slot, len(places) * len(label))
     for number, one in enumerate(classes):
         if not one.is_zero():
             place, name = divmod(number, len(label))
@@ -227,8 +227,19 @@ def fold_scores(changes: LabelChanges, cells: Cells) -> dict[int, Scores]:
     return {place: state for place, state in states.items() if not state.is_zero()}
 
 
-def _fold_classes(score: Float64s, sign: Int64s, at: Int32s, slot: Int32s, slots: int) -> Iterator[ScoredClass]:
-    """The rows of each slot, a (cell, true class)."""
+def fold_classes(score: Float64s, sign: Int64s, at: Int32s, slot: Int32s, slots: int) -> Iterator[ScoredClass]:
+    """The rows of each slot, a (cell, true class).
+
+    Args:
+        score: float64[k], 32-bit floats from 0 to 1.
+        sign: int64[k], +1 or -1.
+        at: int32[m], each pair's score.
+        slot: int32[m], each pair's slot.
+        slots: how many there are.
+
+    Yields:
+        One for every slot, in order.
+    """
     terms = terms_of(score)
     keys, counts = count_keys(terms.key, sign, at, slot, slots)
     ends = np.searchsorted(keys, np.arange(1, slots + 1) * KEYS).tolist()

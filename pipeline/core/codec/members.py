@@ -1,6 +1,6 @@
 """The members of sets, rankings and gains, as lists of codes beside the hashes that stand for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -53,6 +53,19 @@ class MemberLists:
         flat = list(chain.from_iterable(gains))
         weights = np.fromiter((gain for _, gain in flat), np.float64, len(flat))
         self._add(rows, gains, hash_names([item for item, _ in flat]), weights)
+
+    def add_scores(self, rows: Int64s, scores: Sequence[Mapping[str, float | None] | None]) -> None:
+        """Append the probabilities of classes.
+
+        Args:
+            rows: int64[n], the rows.
+            scores: n maps of class names to probabilities; a row without a number in them has no list.
+        """
+        given = [[(name, one) for name, one in (of_row or {}).items() if one is not None] for of_row in scores]
+        having = np.flatnonzero(np.fromiter(map(len, given), np.int64, len(given)))
+        flat = list(chain.from_iterable(given))
+        codes = self._classes.encode([name for name, _ in flat])
+        self._add(rows[having], [given[row] for row in having], codes, np.array([one for _, one in flat], np.float64))
 
     def finish(self) -> Members:
         """The lists of everything that was added, by row."""

@@ -1,10 +1,11 @@
 """``predictions`` records to columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.codec import limits
 from pipeline.core.codec.columns import Codes, JoinKeys, class_codes, joined, optional_floats
@@ -22,6 +23,7 @@ from pipeline.core.codec.shapes import PredictionEvent
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.errors import BadEventError
 from pipeline.core.events import Decoded, Float64s, Group, Int32s, Int64s, Predictions, RecordBatch, Task
+from pipeline.core.kernels.scan_cells import FEATURES
 
 _CLASSES, _LABELS, _NUMBER, _ITEMS = range(4)
 _CODING = {
@@ -140,7 +142,7 @@ class _PredictionSink:
         )
 
     def _add_scanned_features(self, scan: Scan, rows: slice, group: Int64s, groups: Sequence[int]) -> None:
-        carries = scan.cells.carries[rows].astype(bool)
+        carries = (scan.cells.carries[rows] & FEATURES) > 0
         if len(groups) == 1 and carries.all():
             every = np.arange(self._size, self._size + len(group), dtype=np.int32)
             self._features.add_scanned(groups[0], every, feature_columns(scan, rows))
@@ -170,6 +172,8 @@ class _PredictionSink:
             segment_set = self._segment_sets.encode(texts)
         else:
             segment_set = np.zeros(len(events), np.int64)
+        is_multiclass = np.array([one.task is Task.MULTICLASS for one in self._groups.names])[group]
+        self._add_scores(is_multiclass, [event.scores for event in events])
         features = [event.features for event in events]
         if any(features):
             self._add_features(group, used, features)
@@ -207,6 +211,9 @@ class _PredictionSink:
         else:
             versions = zip(per_row(columns.model, n), per_row(columns.model_version, n), strict=True)
             group = self._groups.encode([(model, version, columns.task, kind) for model, version in versions])
+        if columns.scores and TASKS[columns.task] is Task.MULTICLASS:
+            named = [[(name, one) for one in per_row(column, n)] for name, column in columns.scores.items()]
+            self._add_scores(np.ones(n, bool), [dict(of_row) for of_row in zip(*named, strict=True)])
         if columns.features:
             self._add_feature_columns(group, {name: per_row(one, n) for name, one in columns.features.items()})
         self._keys.add(columns.prediction_id)
@@ -289,6 +296,13 @@ class _PredictionSink:
         add = self._members.add_sets if coding == _LABELS else self._members.add_rankings
         add(rows + self._size, canonical)
         return hash_members(canonical)
+
+    def _add_scores(
+        self, is_multiclass: NDArray[np.bool_], scores: Sequence[Mapping[str, float | None] | None]
+    ) -> None:
+        rows = np.flatnonzero(is_multiclass)
+        if len(rows) and any(scores):
+            self._members.add_scores(rows + self._size, [scores[row] for row in rows.tolist()])
 
     def _segment_column(self, segments: dict[str, Any] | None, n: int) -> Int64s:
         if not segments:

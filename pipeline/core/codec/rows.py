@@ -52,7 +52,7 @@ def prediction_event(row: Row) -> PredictionEvent:
         input_digest=optional(row, "input_digest", lambda name, value: text(name, value, limits.MAX_DIGEST_CHARS, 0)),
     )
     event.prediction = _prediction(event.task, required(row, "prediction"))
-    optional(row, "scores", lambda name, value: mapping(name, value, limits.MAX_SCORES, _score))
+    event.scores = optional(row, "scores", lambda name, value: mapping(name, value, limits.MAX_SCORES, _score))
     optional(row, "embedding", _embedding)
     return event
 

@@ -23,6 +23,8 @@ FREE = -(1 << 62)
 HEAD_WORDS = 2
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
+_MIX_1, _MIX_2, _U_33 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53), np.uint64(33)
+_NEGATIVE = -(1 << 63)
 
 
 class Arena(NamedTuple):
@@ -51,6 +53,13 @@ def _slot(words: Any, table: Any, detail: Any) -> Any:
     while table[slot] != EMPTY and words[table[slot]] != detail:
         slot = (slot + 1) & mask
     return slot
+
+
+@kernel
+def _mixed(found: Any) -> Any:
+    found = (found ^ (found >> _U_33)) * _MIX_1
+    found = (found ^ (found >> _U_33)) * _MIX_2
+    return found ^ (found >> _U_33)
 
 
 @kernel
@@ -94,6 +103,29 @@ def write_entries(ids: Int64s, starts: Int64s, codes: Int64s, weights: Any) -> t
                 words[at] = bits[j]
                 at += 1
     return words[:at].copy(), begins
+
+
+@kernel
+def hash_members(starts: Int64s, codes: Int64s, weights: Any) -> Int64s:
+    """Hash lists: each word multiplied in and mixed as MurmurHash3's finaliser does.
+
+    Args:
+        starts: int64[k + 1], where each list begins.
+        codes: int64[m].
+        weights: float64[m].
+
+    Returns:
+        int64[k], all negative.
+    """
+    bits = weights.view(np.int64)
+    hashes = np.empty(len(starts) - 1, np.int64)
+    for i in range(len(hashes)):
+        found = np.uint64(starts[i + 1] - starts[i])
+        for j in range(starts[i], starts[i + 1]):
+            found = _mixed((found ^ np.uint64(codes[j])) * _GOLDEN)
+            found = _mixed((found ^ np.uint64(bits[j])) * _GOLDEN)
+        hashes[i] = np.int64(found) | _NEGATIVE
+    return hashes
 
 
 @kernel

@@ -47,6 +47,9 @@ ABSENT = np.uint64(0x7FF8000000000001)
 WORD = np.uint64(0x7FFC000000000000)
 """A feature's cell that holds a text: these bits, a NaN's, plus the text's number."""
 
+FEATURES, SCORES = 1, 2
+"""Bits of ``Cells.carries``."""
+
 NO_CODE = -1
 """A segment's cell whose row does not name it, or names it with null."""
 
@@ -71,7 +74,7 @@ class Cells(NamedTuple):
         feature_names: int64[f, 2], where a feature's name begins and ends.
         worded: uint8[f], 1 where a feature has texts.
         segments: int32[MAX_SEGMENT_NAMES, n], values by number.
-        carries: uint8[n], 1 where the row names a feature.
+        carries: uint8[n], ``FEATURES`` where the row names a feature, ``SCORES`` where it has the scores of classes.
     """
 
     ids: Int64s
@@ -124,6 +127,7 @@ def read_cell(
     if kind == NOTE:
         return _pass_text(low, high, buffer, at)
     if kind == CHANCE:
+        cells.carries[row] |= SCORES
         return _pass_number(low, high, buffer, at)
     return _pass_numbers(low, high, buffer, at)
 

@@ -6,7 +6,20 @@ from pipeline.core.kernels.intern import FULL
 from pipeline.core.kernels.jit import lean_kernel as kernel
 from pipeline.core.kernels.json_numbers import BAD, read_number
 from pipeline.core.kernels.json_texts import COMMA, NULL, after_comma, is_word, key_end, skip_blanks
-from pipeline.core.kernels.scan_cells import CODE, FEATURE, ID, NUMBERS, REAL, SEGMENT, TIME, TOKEN, read_cell
+from pipeline.core.kernels.scan_cells import (
+    CHANCE,
+    CODE,
+    FEATURE,
+    FEATURES,
+    ID,
+    NUMBERS,
+    REAL,
+    SCORES,
+    SEGMENT,
+    TIME,
+    TOKEN,
+    read_cell,
+)
 from pipeline.core.kernels.scan_events import CLOSE_OBJECT, NO_COLUMN, OPEN_OBJECT, find_field, map_column, scan_map
 
 _OPEN, _CLOSE = ord("["), ord("]")
@@ -144,6 +157,8 @@ def _repeat(kind: Any, column: Any, row: Any, count: Any, cells: Any) -> None:
             cells.features[column, place] = cells.features[column, row]
         elif kind == SEGMENT:
             cells.segments[column, place] = cells.segments[column, row]
+        elif kind == CHANCE:
+            cells.carries[place] |= cells.carries[row] & SCORES
         elif kind == TOKEN:
             cells.kinds[place] = cells.kinds[row]
             cells.tokens[place] = cells.tokens[row]
@@ -163,7 +178,8 @@ def _scan_maps(field: Any, buffer: Any, at: Any, row: Any, count: Any, fields: A
         return at + 1
     kind = fields.kinds[field]
     if kind == FEATURE:
-        cells.carries[row : row + count] = 1
+        for place in range(row, row + count):
+            cells.carries[place] |= FEATURES
     column = NO_COLUMN
     for _ in range(fields.most[field]):
         start = at + 1

@@ -25,6 +25,7 @@ from pipeline.core.kernels.json_texts import (
 )
 from pipeline.core.kernels.scan_cells import (
     FEATURE,
+    FEATURES,
     MAX_SEGMENT_NAMES,
     SEGMENT,
     SPACE_FEATURES,
@@ -169,7 +170,7 @@ def scan_map(field: Any, buffer: Any, at: Any, row: Any, fields: Any, cells: Any
         return at + 1
     kind = fields.kinds[field]
     if kind == FEATURE:
-        cells.carries[row] = 1
+        cells.carries[row] |= FEATURES
     column = NO_COLUMN
     for _ in range(fields.most[field]):
         start = at + 1

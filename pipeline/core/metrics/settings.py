@@ -17,6 +17,7 @@ class QualitySettings:
         class_intervals: whether each class's ratios have intervals too.
         gains: the matrix of gains of each model that has one.
         cutoffs: how many first items of a ranking are looked at, rising.
+        top_k: among how many classes of the greatest scores the true one is looked for.
         calibration_bins: how many bins calibration is looked at in, a divisor of 20.
         calibration_rows: after so many labelled rows it is settled what a version's scores mean.
     """
@@ -27,4 +28,5 @@ class QualitySettings:
     gains: Mapping[str, Gains] = field(default_factory=dict, hash=False)
     calibration_bins: int = 10
     cutoffs: tuple[int, ...] = (1, 5, 10)
+    top_k: tuple[int, ...] = (3, 5)
     calibration_rows: int = 5_000

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import pytest
 
 from pipeline.core.codec import decode_labels, decode_predictions
 from pipeline.core.codec.names import hash_names
@@ -66,6 +67,41 @@ def test_gains_have_their_worth() -> None:
     assert {rows.classes[code] for code, _ in found[2]} == {"u", "v"}
     assert found[4] == []
     assert list(found) == [0, 2, 4]
+
+
+def test_scores_of_classes_are_members_of_multiclass_predictions() -> None:
+    events = [
+        {
+            **ROW,
+            "prediction_id": "p",
+            "task": "multiclass",
+            "prediction": "a",
+            "scores": {"a": 0.75, "b": None, "c": 0.25},
+        },
+        {**ROW, "prediction_id": "p", "task": "multiclass", "prediction": 1, "timestamp_ms": 5.0, "scores": {"1": 1}},
+        {**ROW, "prediction_id": "p", "task": "binary", "prediction": 1, "scores": {"1": 0.5}},
+        {**ROW, "prediction_id": "p", "task": "multiclass", "prediction": 1, "scores": {}},
+        {**ROW, "prediction_id": "p", "task": "multiclass", "prediction": 1, "features": {"x": 1}},
+    ]
+    found = decode_predictions(batch_of("predictions", events))
+    rows = found.rows
+    assert isinstance(rows, Predictions)
+    assert not found.dead
+    named = {
+        row: {rows.classes[code]: score for code, score in members} for row, members in lists_of(rows.members).items()
+    }
+    assert named == {0: {"a": 0.75, "c": 0.25}, 1: {"1": 1.0}}
+    assert [rows.classes[code] for code in rows.value] == ["a", "1", "1", "1", "1"]
+    assert [table.rows.tolist() for table in rows.features] == [[4]]
+
+
+@pytest.mark.parametrize("scores", [{"a": [0.5, 0.25], "b": [0.5, None]}, [{"a": 0.5, "b": 0.5}, {"a": 0.25}]])
+def test_scores_come_in_columns_too(scores: Any) -> None:
+    columns = {**ROW, "n": 2, "prediction_id": ["p", "q"], "task": "multiclass", "prediction": "a", "scores": scores}
+    rows = decode_predictions(batch_of("predictions", [columns], columnar=True)).rows
+    assert isinstance(rows, Predictions)
+    named = [{rows.classes[code]: score for code, score in members} for members in lists_of(rows.members).values()]
+    assert named == [{"a": 0.5, "b": 0.5}, {"a": 0.25}]
 
 
 def test_columns_and_bad_rows_beside_give_the_same_members() -> None:
