@@ -35,6 +35,18 @@ LEFT_FOR_EVER = {
 
 QUALITY = {"quality": {"calibration_rows": 20}}
 
+COMPARING: dict[str, Any] = {
+    "quality": {"calibration_rows": 20, "worst_segments": {"min_labelled": 3}},
+    "objectives": [
+        {"name": name, **one, "target": 0.9, "period": "60s", "burn_rates": ["10s/2s"]}
+        for name, one in {
+            "right": {"correct": True},
+            "close": {"absolute_error": 20.0},
+            "fast": {"latency_ms": 8.0, "segment": "country=DE"},
+        }.items()
+    ],
+}
+
 
 def make_config(**sections: Any) -> Config:
     windows = {
@@ -125,7 +137,7 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
     for order in range(3):
         rng = random.Random(seed)
         predictions, labels = make_traffic(rng, 700, ("fraud", "fraud", "fraud", "price", "tags", "clicks"), step_ms=15)
-        loop = Loop(make_config(), partitions=3)
+        loop = Loop(make_config(**COMPARING), partitions=3)
         for topic, parts in (("predictions", predictions), ("labels", labels)):
             for partition, events in enumerate(parts):
                 put_log(loop, topic, partition, events, rng)
@@ -136,6 +148,10 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
         check_nothing_is_left(loop)
         said.append((final_events(loop), letters(loop)))
     assert said[0] == said[1] == said[2]
+    finals = said[0][0].values()
+    assert sum(bool(event.get("worst_segments")) for event in finals) > 3
+    assert {name for event in finals for name in event["objectives"]} == {"right", "close", "fast"}
+    assert any(one["low"] is not None for event in finals for one in event["ageing"].values())
     drifts = [one["psi"] for event in said[0][0].values() for one in event.get("drift", {}).values()]
     assert any(psi is not None for psi in drifts)
     assert any(event["quality"].get("brier") is not None for event in said[0][0].values())
