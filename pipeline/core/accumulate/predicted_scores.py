@@ -3,25 +3,22 @@
 Quality is estimated from them before there are labels.
 """
 
-from binascii import a2b_base64, b2a_base64
 from itertools import pairwise
 from typing import Self
 
 import numpy as np
 
+from pipeline.core.accumulate.key_counts import KeyCounts
 from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.accumulate.score_bins import keys_of
 from pipeline.core.distinct import distinct_codes
-from pipeline.core.events import Cells, Int32s, Int64s, Json, Predictions, Task
+from pipeline.core.events import Cells, Json, Predictions, Task
 from pipeline.core.family import References
 from pipeline.core.kernels.pairs import narrow_pairs
-from pipeline.core.kernels.scores import KEYS, count_keys, decode_counts, encode_counts, merge_counts
+from pipeline.core.kernels.scores import KEYS, count_keys
 
 TASKS = frozenset({Task.BINARY})
 """The tasks that it speaks of."""
-
-Counted = tuple[Int32s, Int64s]
-"""int32[b] keys of fine bins, strictly rising, and int64[b] their rows; replaced, never changed."""
 
 
 class PredictedScores:
@@ -30,7 +27,7 @@ class PredictedScores:
     __slots__ = ("classes",)
 
     def __init__(self) -> None:
-        self.classes: dict[str, Counted] = {}
+        self.classes: dict[str, KeyCounts] = {}
 
     def merge(self, other: Self) -> None:
         """Add another state.
@@ -39,19 +36,18 @@ class PredictedScores:
             other: the other state.
         """
         for name, counted in other.classes.items():
-            mine = self.classes.get(name)
-            self.classes[name] = merge_counts(*mine, *counted) if mine else counted
+            self.classes.setdefault(name, KeyCounts()).merge(counted)
 
     def is_zero(self) -> bool:
         """Whether no prediction was counted."""
         return not self.classes
 
     def to_wire(self) -> Json:
-        """``[class, base64 of its counts, …]``, classes in their order."""
+        """``[class, its counts, …]``, classes in their order."""
         return [
             part
             for name, counted in sorted(self.classes.items(), key=lambda item: item[0])
-            for part in (name, b2a_base64(encode_counts(*counted).tobytes(), newline=False).decode())
+            for part in (name, counted.to_wire())
         ]
 
     @classmethod
@@ -66,7 +62,7 @@ class PredictedScores:
         """
         state = cls()
         for name, counts in zip(wire[::2], wire[1::2], strict=True):
-            state.classes[name] = decode_counts(np.frombuffer(a2b_base64(counts), np.uint8))
+            state.classes[name] = KeyCounts.from_wire(counts)
         return state
 
 
@@ -80,11 +76,10 @@ def halve_predicted_scores(wire: Json) -> tuple[Json, Json] | None:
         The two; None where no class has rows in two parts of bins.
     """
     first, second = PredictedScores.from_wire(wire), PredictedScores()
-    for name, (keys, counts) in list(first.classes.items()):
-        half = len(keys) // 2
-        if half:
-            first.classes[name] = keys[:half], counts[:half]
-            second.classes[name] = keys[half:], counts[half:]
+    for name, counted in list(first.classes.items()):
+        lesser, greater = counted.halve()
+        if not lesser.is_zero():
+            first.classes[name], second.classes[name] = lesser, greater
     return (first.to_wire(), second.to_wire()) if second.classes else None
 
 
@@ -122,5 +117,5 @@ def fold_predicted_scores(predictions: Predictions, cells: Cells, references: Re
         if start < end:
             place, name = divmod(number, len(guess))
             own = (keys[start:end] - number * KEYS).astype(np.int32)
-            states[places[place]].classes[predictions.classes[guess[name]]] = own, counts[start:end].copy()
+            states[places[place]].classes[predictions.classes[guess[name]]] = KeyCounts((own, counts[start:end].copy()))
     return states

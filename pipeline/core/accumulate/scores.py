@@ -4,7 +4,6 @@ Which class is positive is known only when all names of a window have been seen,
 of the true class, in a form that serves a positive and a negative class alike.
 """
 
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
@@ -12,6 +11,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from pipeline.core.accumulate.exact_sum import ExactSum, sum_squares, sum_values
+from pipeline.core.accumulate.key_counts import KeyCounts
 from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.accumulate.score_bins import terms_of
 from pipeline.core.distinct import distinct_codes
@@ -22,9 +22,6 @@ from pipeline.core.kernels.scores import (
     PARTS,
     add_units,
     count_keys,
-    decode_counts,
-    encode_counts,
-    merge_counts,
     place_pairs,
 )
 
@@ -33,8 +30,6 @@ TASKS = frozenset({Task.BINARY})
 
 K = TypeVar("K")
 
-_NO_KEYS: Int32s = np.empty(0, np.int32)
-_NO_COUNTS: Int64s = np.empty(0, np.int64)
 _JSON_BITS = 53
 
 
@@ -43,8 +38,7 @@ class ScoredClass:
     """The scores s of the rows of one class.
 
     Attributes:
-        keys: int32[b], strictly rising, the parts of fine bins that hold rows; replaced, never changed, as the next.
-        counts: int64[b], their rows, none of them zero.
+        bins: the rows by the part of a fine bin that they are in.
         units: twentieth to the sum of its scores, each rounded to 2^-40, in units of 2^-40; none of them zero.
         total: the sum of s.
         squares: of its square.
@@ -52,18 +46,12 @@ class ScoredClass:
         misses: of -log(1 - s).
     """
 
-    keys: Int32s = field(default_factory=lambda: _NO_KEYS)
-    counts: Int64s = field(default_factory=lambda: _NO_COUNTS)
+    bins: KeyCounts = field(default_factory=KeyCounts)
     units: dict[int, int] = field(default_factory=dict)
     total: ExactSum = field(default_factory=ExactSum)
     squares: ExactSum = field(default_factory=ExactSum)
     hits: ExactSum = field(default_factory=ExactSum)
     misses: ExactSum = field(default_factory=ExactSum)
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return int(self.counts.sum())
 
     def merge(self, other: Self) -> None:
         """Add the rows of another.
@@ -71,12 +59,7 @@ class ScoredClass:
         Args:
             other: the other.
         """
-        if len(other.keys):
-            self.keys, self.counts = (
-                merge_counts(self.keys, self.counts, other.keys, other.counts)
-                if len(self.keys)
-                else (other.keys, other.counts)
-            )
+        self.bins.merge(other.bins)
         for part, units in other.units.items():
             _add(self.units, part, units)
         for mine, others in zip(self._sums(), other._sums(), strict=True):
@@ -85,13 +68,12 @@ class ScoredClass:
     def is_zero(self) -> bool:
         """Whether every contribution has cancelled out."""
         # Counts alone do not tell: of two scores in one bin, one may be added and the other taken back.
-        return not len(self.keys) and not self.units and all(one.is_zero() for one in self._sums())
+        return self.bins.is_zero() and not self.units and all(one.is_zero() for one in self._sums())
 
     def to_wire(self) -> Json:
-        """``[base64 of the counts, [twentieth, units, …], total, squares, hits, misses]``, twentieths rising."""
-        counts = b2a_base64(encode_counts(self.keys, self.counts).tobytes(), newline=False).decode()
+        """``[counts by bin, [twentieth, units, …], total, squares, hits, misses]``, twentieths rising."""
         units = [number for part, total in sorted(self.units.items()) for number in (part, _to_wire(total))]
-        return [counts, units, *(one.to_wire() for one in self._sums())]
+        return [self.bins.to_wire(), units, *(one.to_wire() for one in self._sums())]
 
     @classmethod
     def from_wire(cls, wire: Json) -> Self:
@@ -103,8 +85,8 @@ class ScoredClass:
         Returns:
             The rows.
         """
-        counts, units, *sums = wire
-        found = cls(*decode_counts(np.frombuffer(a2b_base64(counts), np.uint8)))
+        bins, units, *sums = wire
+        found = cls(KeyCounts.from_wire(bins))
         found.units = {int(part): _from_wire(total) for part, total in zip(units[::2], units[1::2], strict=True)}
         found.total, found.squares, found.hits, found.misses = map(ExactSum.from_wire, sums)
         return found
@@ -179,10 +161,9 @@ def halve_scores(wire: Json) -> tuple[Json, Json] | None:
     """
     first, second = Scores.from_wire(wire), Scores()
     for name, rows in first.classes.items():
-        half = len(rows.keys) // 2
-        if half:
-            second.classes[name] = ScoredClass(rows.keys[half:], rows.counts[half:])
-            rows.keys, rows.counts = rows.keys[:half], rows.counts[:half]
+        lesser, greater = rows.bins.halve()
+        if not lesser.is_zero():
+            rows.bins, second.classes[name] = lesser, ScoredClass(greater)
     return (first.to_wire(), second.to_wire()) if second.classes else None
 
 
@@ -256,7 +237,7 @@ def fold_classes(score: Float64s, sign: Int64s, at: Int32s, slot: Int32s, slots:
     for number, (end, by_part, *of_slot) in enumerate(zip(ends, units.tolist(), *sums, strict=True)):
         own = (keys[start:end] - number * KEYS).astype(np.int32)
         used = {part: total for part, total in enumerate(by_part) if total}
-        yield ScoredClass(own, counts[start:end].copy(), used, *of_slot)
+        yield ScoredClass(KeyCounts((own, counts[start:end].copy())), used, *of_slot)
         start = end
 
 

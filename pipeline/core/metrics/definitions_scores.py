@@ -60,8 +60,8 @@ SCORES: tuple[Metric, ...] = (
     ),
     Metric(
         "quality.log_loss",
-        "mean of -log s for positive rows and of -log(1 - s) for negative ones, s within 2^-23 of 0 or 1 moved there; of "
-        "a multiclass model, of -log of the true class's probability, 2^-52",
+        "mean of -log s for positive rows and of -log(1 - s) for negative ones, s within 2^-23 of 0 or 1 moved there; of"
+        " a multiclass model, of -log of the true class's probability, 2^-52",
         "Good 1952, J. R. Stat. Soc. B 14",
         "sklearn.metrics.log_loss",
         unit="nat",
@@ -80,8 +80,8 @@ SCORES: tuple[Metric, ...] = (
     ),
     Metric(
         "quality.ece",
-        "mean over the rows of the distance of their bin's mean score from its positive rate; bins of equal width; of a "
-        "multiclass model, scores are those of the predicted class, positive rows those where it is right",
+        "mean over the rows of the distance of their bin's mean score from its positive rate; bins of equal width; of"
+        " a multiclass model, scores are those of the predicted class, positive rows those where it is right",
         "Naeini, Cooper, Hauskrecht 2015, AAAI; Guo et al. 2017, ICML",
         _PLAIN,
         exactness="within 2^-41",

@@ -63,13 +63,14 @@ def report_estimates(
 
 
 def _estimates(state: PredictedScores, positive: str, calibration: ScoreCalibration | None) -> dict[str, float | None]:
-    keys = np.unique(np.concatenate([keys for keys, _ in state.classes.values()]))
+    of_class = {name: counted.arrays for name, counted in state.classes.items()}
+    keys = np.unique(np.concatenate([keys for keys, _ in of_class.values()]))
     rows = np.zeros((2, len(keys)))
-    for name, (own, counts) in state.classes.items():
+    for name, (own, counts) in of_class.items():
         rows[int(name == positive), np.searchsorted(keys, own)] += counts
     middle = middle_scores(keys)
     chance = calibration.probabilities(middle) if calibration else middle
-    (fn, tp), (tn, fp) = ([weighted_sum(of_class, one) for of_class in rows] for one in (chance, 1 - chance))
+    (fn, tp), (tn, fp) = ([weighted_sum(side, one) for side in rows] for one in (chance, 1 - chance))
     return {
         "accuracy": (tp + tn) / (tp + fp + fn + tn),
         "precision": _share(tp, fp),

@@ -56,12 +56,13 @@ def score_table(state: Scores, positive: str) -> ScoreTable:
     of_positive, of_negative = ScoredClass(), ScoredClass()
     for name, rows in state.classes.items():
         (of_positive if name == positive else of_negative).merge(rows)
-    keys, _ = merge_counts(of_positive.keys, of_positive.counts, of_negative.keys, of_negative.counts)
+    arrays = of_positive.bins.arrays, of_negative.bins.arrays
+    keys, _ = merge_counts(*arrays[0], *arrays[1])
     both = []
-    for one in (of_positive, of_negative):
-        counts = np.zeros(len(keys), np.int64)
-        counts[np.searchsorted(keys, one.keys)] = one.counts
-        both.append(counts)
+    for own, counts in arrays:
+        laid = np.zeros(len(keys), np.int64)
+        laid[np.searchsorted(keys, own)] = counts
+        both.append(laid)
     return ScoreTable(
         of_positive,
         of_negative,
@@ -70,6 +71,6 @@ def score_table(state: Scores, positive: str) -> ScoreTable:
         both[1],
         single_valued(keys),
         middle_scores(keys),
-        of_positive.rows,
-        of_negative.rows,
+        int(both[0].sum()),
+        int(both[1].sum()),
     )

@@ -92,7 +92,7 @@ def test_halves_merge_to_the_whole(score: list[float], data: st.DataObject) -> N
     wire = fold(np.array(score), np.array(label))[0].to_wire()
     halves = halve_scores(wire)
     if halves is None:
-        assert all(len(rows.keys) == 1 for rows in Scores.from_wire(wire).classes.values())
+        assert all(len(rows.bins.arrays[0]) == 1 for rows in Scores.from_wire(wire).classes.values())
         return
     first, second = map(Scores.from_wire, halves)
     second.merge(first)
@@ -103,7 +103,7 @@ def test_halves_merge_to_the_whole(score: list[float], data: st.DataObject) -> N
 def test_two_scores_of_one_bin_do_not_cancel() -> None:
     state = fold(np.array([0.25 + 2.0**-20]), np.ones(1))[0]
     state.merge(fold(np.array([0.25 + 2.0**-21]), np.ones(1), -1)[0])
-    assert not len(state.classes["yes"].keys)
+    assert state.classes["yes"].bins.is_zero()
     assert not state.is_zero()
     state.merge(fold(np.array([0.25 + 2.0**-21]), np.ones(1))[0])
     state.merge(fold(np.array([0.25 + 2.0**-20]), np.ones(1), -1)[0])
@@ -114,7 +114,7 @@ def test_a_bin_takes_less_than_three_bytes_on_the_wire() -> None:
     for count in (300, 3_000, 30_000):
         score = GENERATOR.beta(0.8, 2, count).astype(np.float32).astype(np.float64)
         state = fold(score, (GENERATOR.random(count) < score).astype(float))[0]
-        bins = sum(len(rows.keys) for rows in state.classes.values())
+        bins = sum(len(rows.bins.arrays[0]) for rows in state.classes.values())
         assert len(orjson.dumps(state.to_wire())) <= 3 * bins + 1_500
 
 
