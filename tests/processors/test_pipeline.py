@@ -33,17 +33,15 @@ LEFT_FOR_EVER = {
 }  # fmt: skip
 
 
-QUALITY = {"quality": {"calibration_rows": 20}}
+QUALITY: dict[str, Any] = {"quality": {"calibration_rows": 20}}
 
+BURNING: dict[str, Any] = {"target": 0.9, "period": "60s", "burn_rates": ["10s/2s"]}
 COMPARING: dict[str, Any] = {
     "quality": {"calibration_rows": 20, "worst_segments": {"min_labelled": 3}},
     "objectives": [
-        {"name": name, **one, "target": 0.9, "period": "60s", "burn_rates": ["10s/2s"]}
-        for name, one in {
-            "right": {"correct": True},
-            "close": {"absolute_error": 20.0},
-            "fast": {"latency_ms": 8.0, "segment": "country=DE"},
-        }.items()
+        {"name": "right", "correct": True, **BURNING},
+        {"name": "close", "absolute_error": 20.0, **BURNING},
+        {"name": "fast", "latency_ms": 8.0, "segment": "country=DE", **BURNING},
     ],
 }
 
