@@ -35,7 +35,7 @@ class Labelled(Bench):
         confusion = Confusion()
         confusion.counts = {("0", name): count for name, (_, count) in labels.items() if count}
         pending.merge(key, "confusion", confusion)
-        sketches = {name: np.array([[bucket], [count]]) for name, (bucket, count) in labels.items() if count}
+        sketches = {name: np.array([[bucket, count]]) for name, (bucket, count) in labels.items() if count}
         pending.merge(key, "delays", Delays(sketches))
         self.send_records(pending.take(0))
 

@@ -24,7 +24,7 @@ RELATIVE_ERROR = 1 / 33
 NO_CLASS = ""
 """What labels that are no classes are counted under; no class has this name."""
 
-NO_DELAYS: Int64s = np.empty((2, 0), np.int64)
+NO_DELAYS: Int64s = np.empty((0, 2), np.int64)
 """The empty sketch."""
 
 
@@ -44,7 +44,7 @@ class Delays:
     Many panes wait for their labels at once, so a sketch is an array. Arrays are replaced, never changed.
 
     Attributes:
-        sketches: true class to int64[2, b]: the buckets, strictly rising, and their counts, none of them zero.
+        sketches: true class to int64[b, 2]: the buckets, strictly rising, and their counts, none of them zero.
     """
 
     __slots__ = ("sketches",)
@@ -61,7 +61,7 @@ class Delays:
         for name, sketch in other.sketches.items():
             own = self.sketches.get(name)
             merged = sketch if own is None else add_sketches(own, sketch)
-            if merged.shape[1]:
+            if len(merged):
                 self.sketches[name] = merged
             else:
                 del self.sketches[name]
@@ -71,12 +71,12 @@ class Delays:
         return not self.sketches
 
     def of_all(self) -> Int64s:
-        """The sketch of all classes together, int64[2, b]."""
+        """The sketch of all classes together, int64[b, 2]."""
         return add_all(self.sketches.values())
 
     def to_wire(self) -> Json:
         """``{class: [bucket, count, …]}``, classes sorted, buckets rising."""
-        return {name: self.sketches[name].T.ravel().tolist() for name in sorted(self.sketches)}
+        return {name: self.sketches[name].ravel().tolist() for name in sorted(self.sketches)}
 
     @classmethod
     def from_wire(cls, wire: Json) -> Self:
@@ -88,17 +88,26 @@ class Delays:
         Returns:
             The state.
         """
-        return cls({name: np.array([flat[::2], flat[1::2]], np.int64) for name, flat in wire.items()})
+        return cls({name: np.array(flat, np.int64).reshape(-1, 2) for name, flat in wire.items()})
+
+
+def count_labels(sketch: Int64s) -> int:
+    """The labels in a sketch.
+
+    Args:
+        sketch: int64[b, 2].
+    """
+    return int(sketch[:, 1].sum())
 
 
 def add_all(sketches: Iterable[Int64s]) -> Int64s:
     """Add sketches.
 
     Args:
-        sketches: each int64[2, b].
+        sketches: each int64[b, 2].
 
     Returns:
-        Their sum, int64[2, c].
+        Their sum, int64[c, 2].
     """
     whole = NO_DELAYS
     for sketch in sketches:
@@ -110,15 +119,15 @@ def delay_quantile(sketch: Int64s, share: float) -> float:
     """The delay that a share of the labels did not exceed, within ``RELATIVE_ERROR``.
 
     Args:
-        sketch: int64[2, b], not empty.
+        sketch: int64[b, 2], not empty.
         share: from 0 to 1; the delay of rank ``floor(share * (count - 1))``, counted from 0, is estimated.
 
     Returns:
         Milliseconds.
     """
-    ends = np.cumsum(sketch[1])
+    ends = np.cumsum(sketch[:, 1])
     rank = int(share * (int(ends[-1]) - 1))
-    return float(VALUES_MS[sketch[0, np.searchsorted(ends, rank, side="right")]])
+    return float(VALUES_MS[sketch[np.searchsorted(ends, rank, side="right"), 0]])
 
 
 def halve_delays(wire: Json) -> tuple[Json, Json] | None:
@@ -154,12 +163,12 @@ def fold_delays(changes: LabelChanges, cells: Cells) -> dict[int, Delays]:
     order = np.argsort(keys)
     order = order[counts[order] != 0]
     keys = keys[order]
-    place, runs = keys // BUCKETS, np.stack((keys % BUCKETS, counts[order]))
+    place, runs = keys // BUCKETS, np.column_stack((keys % BUCKETS, counts[order]))
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     ends = np.append(starts, len(place))[1:]  # none where all has cancelled out
     names = [*changes.classes, NO_CLASS]
     states: dict[int, Delays] = {}
     for key, low, high in zip(place[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
         cell, name = divmod(key, classes + 1)
-        states.setdefault(cell, Delays()).sketches[names[name]] = runs[:, low:high].copy()
+        states.setdefault(cell, Delays()).sketches[names[name]] = runs[low:high]
     return states

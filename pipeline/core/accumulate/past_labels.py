@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pipeline.core.accumulate.delays import NO_CLASS, Delays, add_all
+from pipeline.core.accumulate.delays import NO_CLASS, Delays, add_all, count_labels
 from pipeline.core.events import Json
 
 MAX_CLASSES = 50
@@ -35,7 +35,7 @@ class PastLabels:
             What is remembered.
         """
         sketches = delays.sketches
-        by_labels = sorted(sketches, key=lambda name: (-int(sketches[name][1].sum()), name))
+        by_labels = sorted(sketches, key=lambda name: (-count_labels(sketches[name]), name))
         kept = {name: sketches[name] for name in by_labels[:MAX_CLASSES]}
         if len(by_labels) > MAX_CLASSES:
             kept[NO_CLASS] = add_all(sketches[name] for name in by_labels[MAX_CLASSES:])

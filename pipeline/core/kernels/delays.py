@@ -80,27 +80,26 @@ def add_sketches(one: Int64s, other: Int64s) -> Int64s:
     """Add two sketches.
 
     Args:
-        one: int64[2, a], buckets, strictly rising, and their counts, none of them zero.
-        other: int64[2, b], likewise.
+        one: int64[a, 2], buckets, strictly rising, and their counts, none of them zero.
+        other: int64[b, 2], likewise.
 
     Returns:
-        int64[2, c], likewise: what has cancelled out is left out.
+        int64[c, 2], likewise: what has cancelled out is left out.
     """
-    most = one.shape[1] + other.shape[1]
-    merged = np.empty((2, most), np.int64)
+    merged = np.empty((len(one) + len(other), 2), np.int64)
     i = j = used = 0
-    while i < one.shape[1] or j < other.shape[1]:
-        if j == other.shape[1] or (i < one.shape[1] and one[0, i] < other[0, j]):
-            bucket, count = one[0, i], one[1, i]
+    while i < len(one) or j < len(other):
+        if j == len(other) or (i < len(one) and one[i, 0] < other[j, 0]):
+            bucket, count = one[i, 0], one[i, 1]
             i += 1
-        elif i == one.shape[1] or other[0, j] < one[0, i]:
-            bucket, count = other[0, j], other[1, j]
+        elif i == len(one) or other[j, 0] < one[i, 0]:
+            bucket, count = other[j, 0], other[j, 1]
             j += 1
         else:
-            bucket, count = one[0, i], one[1, i] + other[1, j]
+            bucket, count = one[i, 0], one[i, 1] + other[j, 1]
             i += 1
             j += 1
         if count != 0:
-            merged[0, used], merged[1, used] = bucket, count
+            merged[used, 0], merged[used, 1] = bucket, count
             used += 1
-    return merged[:, :used].copy()
+    return merged[:used].copy()

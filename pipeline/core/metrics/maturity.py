@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.accumulate.delays import NO_CLASS, VALUES_MS, add_all
+from pipeline.core.accumulate.delays import NO_CLASS, VALUES_MS, add_all, count_labels
 from pipeline.core.accumulate.past_labels import PastLabels
 from pipeline.core.events import Int64s, Json
 
@@ -58,15 +58,15 @@ class Age:
         """The share of labels that has come.
 
         Args:
-            sketch: int64[2, b], past delays as in ``Delays``, not empty.
+            sketch: int64[b, 2], past delays as in ``Delays``, not empty.
 
         Returns:
             From 0 to 1.
         """
         if self.final:
             return 1.0
-        come = np.clip((self.age_ms + self.size_ms - VALUES_MS[sketch[0]]) / self.size_ms, 0.0, 1.0)
-        return math.fsum((come * sketch[1]).tolist()) / int(sketch[1].sum())
+        come = np.clip((self.age_ms + self.size_ms - VALUES_MS[sketch[:, 0]]) / self.size_ms, 0.0, 1.0)
+        return math.fsum((come * sketch[:, 1]).tolist()) / count_labels(sketch)
 
 
 def report_maturity(past: PastLabels, age: Age) -> tuple[dict[str, Json], dict[str, str]]:
@@ -80,7 +80,7 @@ def report_maturity(past: PastLabels, age: Age) -> tuple[dict[str, Json], dict[s
         ``expected_label_coverage`` and ``label_maturity``, and the reasons of what is null.
     """
     sketch = past.delays.of_all()
-    labels = int(sketch[1].sum())
+    labels = count_labels(sketch)
     coverage = maturity = None
     if labels >= MIN_LABELS:
         maturity = age.share_come(sketch)
@@ -136,11 +136,11 @@ def class_shares(past: PastLabels, age: Age) -> ClassShares | None:
     """
     if age.final:
         return ALL_COME
-    labels = {name: int(sketch[1].sum()) for name, sketch in past.delays.sketches.items()}
+    labels = {name: count_labels(sketch) for name, sketch in past.delays.sketches.items()}
     if sum(labels.values()) < MIN_LABELS:
         return None
     own = [name for name, count in sorted(labels.items()) if count >= MIN_LABELS and name != NO_CLASS]
     others = add_all(past.delays.sketches[name] for name in labels if name not in own)
-    if int(others[1].sum()) < MIN_LABELS:
+    if count_labels(others) < MIN_LABELS:
         others = past.delays.of_all()
     return ClassShares({name: age.share_come(past.delays.sketches[name]) for name in own}, age.share_come(others))

@@ -38,7 +38,7 @@ def test_a_quantile_is_the_delay_of_its_rank(delay_ms: list[int], share: float) 
 
 def test_each_class_has_its_own_sketch() -> None:
     state = fold([10, 10_000, 12], [0, 1, 0])
-    assert {name: int(sketch[1].sum()) for name, sketch in state.sketches.items()} == {"no": 2, "yes": 1}
+    assert {name: int(sketch[:, 1].sum()) for name, sketch in state.sketches.items()} == {"no": 2, "yes": 1}
     assert delay_quantile(state.sketches["yes"], 0.5) == pytest.approx(10_000, rel=RELATIVE_ERROR)
 
 

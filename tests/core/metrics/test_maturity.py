@@ -17,7 +17,7 @@ buckets = st.dictionaries(st.integers(0, 400), st.integers(1, 50), min_size=1, m
 
 
 def sketch_of(counts: dict[int, int]) -> Int64s:
-    return np.array(sorted(counts.items()), np.int64).T.copy()
+    return np.array(sorted(counts.items()), np.int64)
 
 
 def past_of(predictions: int, **classes: dict[int, int]) -> PastLabels:
@@ -90,7 +90,7 @@ def test_a_window_of_many_classes_is_remembered_in_bounded_space() -> None:
     past = PastLabels.of_window(5_000, whole.delays)
     assert len(past.delays.sketches) == MAX_CLASSES + 1
     assert np.array_equal(past.delays.of_all(), whole.delays.of_all())
-    rest = int(past.delays.sketches[NO_CLASS][1].sum())
+    rest = int(past.delays.sketches[NO_CLASS][:, 1].sum())
     assert rest == sum(sorted((1 + number % 7 for number in range(200)), reverse=True)[MAX_CLASSES:])
     shares = class_shares(past, Age(0, SIZE, final=False))
     assert shares is not None

@@ -80,7 +80,7 @@ for place, values in enumerate(((0.5, 1.0, 1e308, 0.1), (0.6, 2.0, -1e308, 0.2),
             trend.add(place * 60_000, value, 5)
 RANKING = RankingSettings(("accuracy", "mae"), 3, 2)
 SCALARS = ("label_coverage", "throughput_per_s", "expected_label_coverage", "label_maturity")
-PAST = PastLabels(80, Delays({"0": np.array([[0], [40]]), "1": np.array([[300], [40]])}))
+PAST = PastLabels(80, Delays({"0": np.array([[0, 40]]), "1": np.array([[300, 40]])}))
 SIZE = WindowSize(60_000, 60_000)
 ROWS = 150
 SETTINGS = QualitySettings(betas=(2.0, 0.5), class_intervals=True, gains={"m": {("1", "1"): 1.0}})
