@@ -22,8 +22,11 @@ def _rows(value: Any) -> list[Any]:
 
 
 def _without_direction(raw: Mapping[str, Any], key: str) -> Iterator[Conflict]:
-    for place, name in enumerate(_rows(raw.get(key))):
-        if isinstance(name, str) and ("." in name or not metrics_at(f"quality.{name}")):
+    names = _rows(raw.get(key))
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            yield Conflict((key, place), f"{str(name)[:60]} is there already", "remove it")
+        elif isinstance(name, str) and ("." in name or not metrics_at(f"quality.{name}")):
             mend = "write one as docs/metrics.md does, without `quality.`: accuracy"
             yield Conflict((key, place), f"{name[:60]!r} is no metric of the quality section", mend)
         elif name in WITHOUT_DIRECTION:

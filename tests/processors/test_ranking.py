@@ -91,9 +91,9 @@ def test_a_rule_watches_the_worst_segment() -> None:
     assert (alert["segment"], alert["metric"], alert["value"]) == ("", "worst_segments.0.value", 0.2)
 
 
-@pytest.mark.parametrize("metric", ["nothing", "bias", "per_class.a.f1"])
-def test_a_metric_that_cannot_rank_is_refused(metric: str) -> None:
+@pytest.mark.parametrize("metric", ["nothing", "bias", "per_class.a.f1", "accuracy"])
+def test_a_metric_that_cannot_rank_or_be_tracked_is_refused(metric: str) -> None:
+    names = ["accuracy", metric]
     with pytest.raises(ConfigError) as error:
-        Bench(quality={"worst_segments": {"metrics": ["accuracy", metric]}})
-    (fault,) = error.value.faults
-    assert "quality.worst_segments.metrics[1]" in str(fault)
+        Bench(quality={"worst_segments": {"metrics": names}, "tracked": names})
+    assert {fault.place for fault in error.value.faults} == {"quality.worst_segments.metrics[1]", "quality.tracked[1]"}

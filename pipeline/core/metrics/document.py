@@ -38,6 +38,25 @@ It fires when even the upper bound is below 0.85: by chance once in forty window
 counts; `interval_level = 0.9` makes it once in twenty. The intervals, with their sources, are in
 `pipeline/core/metrics/intervals.py` and `class_table.py`. They take the labelled rows for a fair sample of the
 window's: what the labels that are still to come do differently is in no interval.
+
+## Objectives
+
+An objective says which share of events should be good; the rest is its error budget. `burn_rate.1h/5m` is the lesser of
+two burn rates, so one rule asks for both, as The Site Reliability Workbook advises: the hour shows that it matters, the
+five minutes that it goes on.
+
+```toml
+[[objectives]]
+name = "latency"
+latency_ms = 250.0
+target = 0.999                                  # of a period of 30 days
+
+[[rules]]
+name = "latency-burns-fast"
+metric = "objectives.latency.burn_rate.1h/5m"
+above = 14.4                                    # an hour of it takes 2 % of the budget
+severity = "critical"
+```
 """
 
 

@@ -75,7 +75,7 @@ class Objective:
             return f"latency_ms < {self.latency_ms!r}"
         return "correct" if self.correct else f"absolute_error < {self.absolute_error!r}"
 
-    @property
+    @cached_property
     def lengths_ms(self) -> tuple[int, ...]:
         """How far back it looks."""
         return tuple({self.period_ms, *(length for one in self.burn_rates for length in (one.size_ms, one.slide_ms))})

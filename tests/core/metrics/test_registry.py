@@ -317,6 +317,14 @@ def test_the_document_is_made_from_the_registry() -> None:
     assert all(f"`{metric.path}`" in text for metric in METRICS)
 
 
+def test_the_documents_objective_can_be_configured() -> None:
+    example = tomllib.loads(as_markdown().split("```toml\n")[2].split("```")[0])
+    settings = monitor_settings(Config(**example))
+    ((objective,), (rule,)) = settings.objectives, settings.rules
+    assert metrics_at(rule.metric)
+    assert rule.above == pytest.approx(0.02 * objective.period_ms / objective.burn_rates[0].size_ms)
+
+
 def test_the_documents_rule_asks_for_confidence() -> None:
     example = as_markdown().split("```toml\n")[1].split("```")[0]
     (rule,) = monitor_settings(Config(rules=tomllib.loads(example)["rules"])).rules
