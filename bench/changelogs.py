@@ -93,8 +93,8 @@ def make_config() -> Config:
     return Config(
         windows={"sizes": ["10s", "30s/10s"], "label_horizon": HORIZON_MS, "early_label_horizon": "10s",
                  "allowed_lateness": "2s"},
-        # So few windows tell of labels to come that all of them are there after two horizons.
-        quality={"maturity": {"windows": 4}},
+        # So few windows tell of labels to come, so few rows calibrate estimates, that all are there after two horizons.
+        quality={"maturity": {"windows": 4}, "calibration_rows": 100},
         rules=[{"name": "low", "metric": "quality.accuracy", "below": 0.9}],
     )  # fmt: skip
 
