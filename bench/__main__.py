@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--peers", choices=_PEERS, default="streams", help="streams: Kafka Streams alone")
     arguments = parser.parse_args()
     console = Console()
-    console.width = max(console.width, 150)  # the table is for reading, also in a log
+    console.width = max(console.width, 160)  # the table is for reading, also in a log
 
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False)

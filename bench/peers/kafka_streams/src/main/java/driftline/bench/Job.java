@@ -28,6 +28,8 @@ import org.apache.kafka.streams.processor.api.Record;
 final class Job {
     private static final Duration WINDOW = Duration.ofMinutes(1);
     private static final Duration GRACE = Duration.ofSeconds(5);
+    // The partitions of a backlog are not read in step: windows lose what the slower one brings after their grace.
+    private static final Duration WINDOW_GRACE = Duration.ofHours(24);
 
     private Job() {}
 
@@ -57,7 +59,7 @@ final class Job {
                 : predictions.leftJoin(labels, judge, within, stores);
         joined.process(ByModelAtPredictionTime::new)
                 .groupByKey(Grouped.with("judged", text, Json.serde(Judged.class)))
-                .windowedBy(TimeWindows.ofSizeAndGrace(WINDOW, horizon.plus(GRACE)))
+                .windowedBy(TimeWindows.ofSizeAndGrace(WINDOW, WINDOW_GRACE))
                 .aggregate(
                         Counts::none,
                         (key, judged, counts) -> counts.plus(judged),
