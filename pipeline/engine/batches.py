@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import Message
+from confluent_kafka import KafkaError, Message
 
 from pipeline.core.events import RecordBatch
 
@@ -53,6 +53,16 @@ def split_events(messages: list[Any]) -> tuple[list[Any], list[Any]]:
         return messages, []
     records = [message for message, error in zip(messages, errors, strict=True) if error is None]
     return records, [message for message, error in zip(messages, errors, strict=True) if error is not None]
+
+
+def has_failed(events: list[Any]) -> bool:
+    """Whether librdkafka reports anything but ends of partitions.
+
+    Args:
+        events: as ``split_events`` gave them.
+    """
+    end = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's name for it
+    return any(event.error().code() != end for event in events)
 
 
 def record_batches(records: Sequence[Any], prefix: str) -> list[RecordBatch]:

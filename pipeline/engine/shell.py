@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.core.dead_letters import DeadLetterGuard
 from pipeline.core.errors import FencedError, RetriableError
 from pipeline.core.events import Flush
-from pipeline.engine.batches import BatchSize, record_batches, split_events
+from pipeline.engine.batches import BatchSize, has_failed, record_batches, split_events
 from pipeline.engine.commits import Commit, Commits
 from pipeline.engine.failpoints import reach
 from pipeline.engine.inputs import Inputs
@@ -261,14 +261,7 @@ class ProcessorRunner:
         slow_s = min(COMMIT_SPACING * self._commit_took_s, COMMIT_SPACING_MAX_S)
         soonest_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
         due_s = max(soonest_s, self._last_commit_s + slow_s)
-        wait_s = min(max(due_s - self._outside.monotonic_s(), 0.0), POLL_S) if self._tasks else POLL_S
-        if self._commits.is_under_way:
-            wait_s = max(wait_s, UNDER_WAY_POLL_S)
-        if self._inputs and not self._is_awake():
-            self._inputs.doubt_ends()
-        self._last_round_s = self._outside.monotonic_s()
-        self._last_sign_s = self._commits.since_s or self._last_round_s
-        records, events = split_events(self._consumer.consume(self._batch_size.records, wait_s))
+        records, events = self._gather(soonest_s, due_s)
         reach("after_consume")
         if self._inputs:
             self._process(self._inputs, records)
@@ -279,17 +272,44 @@ class ProcessorRunner:
             self._tables.poll()
         if not self._tasks:
             return
-        if not records:
-            due_s = soonest_s  # no work would have had the time that spacing saves
-        full = self._commit_when_due(due_s)
+        full = self._commit_when_due(due_s if records else soonest_s)
         if self._inputs:  # with too much uncommitted nothing is read, but the group is served
             self._inputs.apply_back_pressure(self._tasks, everything=full)
 
+    def _gather(self, soonest_s: float, due_s: float) -> tuple[list[Any], list[Any]]:
+        """Consume until a batch is full or a commit is due: a small batch costs almost as much as a large one.
+
+        Args:
+            soonest_s: when a commit is due if nothing comes; no work would have had the time that spacing saves.
+            due_s: when it is due otherwise.
+
+        Returns:
+            Records, and what librdkafka says beside them.
+        """
+        records: list[Any] = []
+        events: list[Any] = []
+        assigned, wanted = self._assigned, self._batch_size.records
+        while True:
+            if self._inputs and not self._is_awake():
+                self._inputs.doubt_ends()
+            now_s = self._last_round_s = self._outside.monotonic_s()
+            self._last_sign_s = self._commits.since_s or now_s
+            left_s = (due_s if records else soonest_s) - now_s
+            wait_s = min(max(left_s, 0.0), POLL_S) if self._tasks else POLL_S
+            if self._commits.is_under_way:
+                wait_s = max(wait_s, UNDER_WAY_POLL_S)
+            more, said = split_events(self._consumer.consume(wanted - len(records), wait_s))
+            records += more
+            events += said
+            if self._commits.has_ended:
+                self._commits.settle()
+                self._publish()
+            is_due = left_s <= wait_s or len(records) >= wanted
+            if is_due or not self._inputs or self._assigned is not assigned or self._stop.is_set() or has_failed(said):
+                return records, events
+
     def _commit_when_due(self, due_s: float) -> bool:
         """Commit, if it is time and none is under way; tells whether too much waits for the one that is."""
-        if self._commits.has_ended:
-            self._commits.settle()
-            self._publish()
         full = self._uncommitted >= self._engine.max_uncommitted_events
         if not full and self._outside.monotonic_s() < due_s:
             return False

@@ -48,8 +48,12 @@ def overtaken(seed: int, trace: Callable[[str], None]) -> Simulation:
 def test_a_fault_in_the_rounds_beside_a_slow_transaction(action: str) -> None:
     """What the tasks have done since they handed the transaction over must neither get into it nor be lost."""
     moment = "after_process" + MEANWHILE
-    for seed in range(3):
+    reached = 0
+    for seed in range(12):
         simulation = Simulation(seed)
-        simulation.faults.plan({("before_commit", 5): "stall", (moment, 8): action})
+        simulation.faults.plan({("before_commit", 3): "stall", (moment, 2): action})
         assert simulation.run().differences == []
-        assert simulation.faults.taken == {("before_commit", "stall"): 1, (moment, action): 1}
+        reached += simulation.faults.taken == {("before_commit", "stall"): 1, (moment, action): 1}
+        if reached == 3:
+            return
+    pytest.fail(f"the moment came {reached} times")
