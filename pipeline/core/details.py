@@ -108,7 +108,7 @@ class Details:
         places, starts = np.empty(len(ids), np.int64), np.empty(len(ids) + 1, np.int64)
         members = kernels.read_sizes(self._arena, ids, wanted, places, starts)
         codes, weights = np.empty(members, np.int64), np.ones(members)
-        kernels.read_members(self._arena, places, starts, codes, weights.view(np.int64))
+        kernels.read_members(self._arena, places, starts, codes, weights)
         return Ragged(starts, codes, weights), places != EMPTY
 
     def sweep(self, final_ms: int) -> None:

@@ -90,7 +90,7 @@ class MemberStore:
         if not len(scored):
             value[at] ^= salts
             return listed
-        lists = _led_by(listed.lists, scored, value[at[scored]])
+        lists = _led_by(_rounded(listed.lists, scored), scored, value[at[scored]])
         hashes = value[at] ^ salts
         hashes[scored] = hash_lists(take_lists(lists, scored))
         value[at] = hashes
@@ -210,6 +210,14 @@ def _of_kept(members: Members, kept: Int64s) -> tuple[Int64s, Ragged]:
     if chosen.all():
         return place, members.lists
     return place[chosen], take_lists(members.lists, np.flatnonzero(chosen))
+
+
+def _rounded(lists: Ragged, which: Int64s) -> Ragged:
+    """Lists, the weights of some of them as 32-bit floats: scores, for which half of the memory does."""
+    chosen = np.zeros(len(lists), bool)
+    chosen[which] = True
+    weights = np.where(chosen[list_of_members(lists)], lists.weights.astype(np.float32), lists.weights)
+    return replace(lists, weights=weights)
 
 
 def _led_by(lists: Ragged, which: Int64s, codes: Int64s) -> Ragged:

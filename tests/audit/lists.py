@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
 Json = Any
 
 
@@ -76,11 +78,12 @@ def class_score_numbers(rows: Sequence[tuple[dict[str, Json], Json]]) -> dict[st
     """
     logs, squares, ranks, sure = [], [], [], 0
     for event, label in rows:
-        listed = {name: score for name, score in (event.get("scores") or {}).items() if score is not None}
+        given = (event.get("scores") or {}).items()
+        listed = {name: float(np.float32(score)) for name, score in given if score is not None}
         if not listed:
             continue
         chance = listed.pop(_name(label), 0.0)
-        logs.append(-math.log(min(max(chance, 2.0**-52), 1 - 2.0**-52)))
+        logs.append(-math.log(min(max(chance, 2.0**-23), 1 - 2.0**-23)))
         # Rounded as whoever sums one row's squares has it, from the least on.
         squares.append(Fraction(sum(sorted(one * one for one in listed.values())) + (1 - chance) * (1 - chance)))
         ranks.append(1 + sum(one >= chance for one in listed.values()))

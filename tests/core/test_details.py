@@ -25,9 +25,10 @@ def ragged(lists: Sequence[Detail]) -> Ragged:
 
 
 def detail_of(number: int) -> Detail:
-    """Ids say what they stand for: the members of each are always the same."""
-    weighted = number % 3 == 0
-    return tuple((number * 7 + i, i / 3 if weighted else 1.0) for i in range(number % 5))
+    """Ids say what they stand for: the members of each are always the same, in every form there is."""
+    weight = (1.0, 0.25, math.pi, -0.0, 1e300)[number % 5]
+    wide = (number % 2) * 2**40 - (number % 3) * 2**31
+    return tuple((wide + number * 7 + i, i * weight if i else weight) for i in range(number % 6))
 
 
 def hashed(number: int) -> int:
@@ -153,7 +154,7 @@ def test_chunks_of_a_segment_follow_each_other_and_are_used_again() -> None:
     details = store()
     ids = np.arange(100, dtype=np.int64)
     for round_ in range(20):
-        lists = ragged([tuple((i, math.pi) for i in range(500))] * 100)  # 800 KB of the 1.5 MB there are
+        lists = ragged([tuple((2**40 + i, math.pi) for i in range(500))] * 100)  # 800 KB of the 1.5 MB there are
         details.insert(ids + 1000 * round_, np.full(100, round_ * SPAN_MS), lists)
         found, there = details.read(ids + 1000 * round_, np.ones(100, bool))
         assert there.all()
@@ -165,7 +166,7 @@ def test_chunks_of_a_segment_follow_each_other_and_are_used_again() -> None:
 
 def test_full_memory_is_told_with_its_mend() -> None:
     details = store()
-    lists = ragged([tuple((i, math.pi) for i in range(1000))] * 10)
+    lists = ragged([tuple((2**40 + i, math.pi) for i in range(1000))] * 10)
     for start in range(0, 90, 10):
         details.insert(np.arange(start, start + 10), np.full(10, 9), lists)
     with pytest.raises(DetailsFullError, match=r"joiner\.details_mb"):

@@ -7,12 +7,10 @@ import numpy as np
 from pipeline.core.events import Float64s, Int32s, Int64s
 from pipeline.core.kernels.jit import inline_kernel, kernel
 from pipeline.core.kernels.regression import log_of_one_more
+from pipeline.core.kernels.scores import LEAST_CHANCE
 
 MAX_RANK = 100
 """Ranks beyond are counted together."""
-
-LEAST_CHANCE = 2.0**-52
-"""Probabilities nearer to 0 or 1 count as this near in the log loss, as scikit-learn has it for doubles."""
 
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
@@ -34,7 +32,7 @@ def compare_scores(
     Args:
         starts: int64[n + 1], where each row's list begins; a row without one is passed over.
         codes: int64[m]: of each list first the predicted class, then the classes.
-        scores: float64[m], their probabilities; that of the first means nothing.
+        scores: float64[m], their probabilities, 32-bit floats; that of the first means nothing.
         label: int64[n], the true class.
         terms: float64[2, n], out: log loss; squared distance from 1 for the true class and 0 for the others.
         ranks: int64[n], out: the rank of the true class, from 1, behind all that tie with it; 0 without a list.

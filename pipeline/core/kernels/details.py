@@ -1,7 +1,7 @@
 """Kernels of the detail store: entries in chunks of one long array, and a table that finds them by their id.
 
-An entry is a run of 64-bit words: its id, twice the number of its members and one more if they have weights, their
-codes, the bits of their weights. It never crosses the end of a chunk.
+An entry is a run of 64-bit words: its id, eight times the number of its members plus how they are written, their codes,
+their weights. Codes and weights that 32 bits hold exactly lie two in a word. An entry never crosses the end of a chunk.
 """
 
 from typing import Any, NamedTuple
@@ -21,6 +21,9 @@ FREE = -(1 << 62)
 """The segment of a chunk that holds nothing."""
 
 HEAD_WORDS = 2
+_FORM_BITS = 3
+_WEIGHTED, _NARROW_WEIGHTS, _NARROW_CODES = 1, 2, 4
+_LOW = 0xFFFFFFFF
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _MIX_1, _MIX_2, _U_33 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53), np.uint64(33)
@@ -66,7 +69,30 @@ def _mixed(found: Any) -> Any:
 def _length(words: Any, at: Any) -> Any:
     """The words of the entry that begins somewhere."""
     head = words[at + 1]
-    return HEAD_WORDS + (head >> 1) * (1 + (head & 1))
+    size = head >> _FORM_BITS
+    length = HEAD_WORDS + _packed(size, head & _NARROW_CODES)
+    return length + _packed(size, head & _NARROW_WEIGHTS) if head & _WEIGHTED else length
+
+
+@kernel
+def _packed(size: Any, is_narrow: Any) -> Any:
+    """The words of so many members."""
+    return (size + 1) >> 1 if is_narrow else size
+
+
+@kernel
+def _put_members(words: Any, at: Any, wide: Any, narrow: Any, start: Any, end: Any, is_narrow: Any) -> Any:
+    """Write some members; gives the place behind them."""
+    if not is_narrow:
+        for j in range(start, end):
+            words[at + j - start] = wide[j]
+        return at + end - start
+    for j in range(start, end, 2):
+        words[at] = np.int64(narrow[j]) & _LOW
+        if j + 1 < end:
+            words[at] |= np.int64(narrow[j + 1]) << 32
+        at += 1
+    return at
 
 
 @kernel
@@ -84,24 +110,24 @@ def write_entries(ids: Int64s, starts: Int64s, codes: Int64s, weights: Any) -> t
     """
     words = np.empty(HEAD_WORDS * len(ids) + 2 * len(codes), np.int64)
     begins = np.empty(len(ids), np.int64)
-    bits = weights.view(np.int64)
+    bits, less, small = weights.view(np.int64), weights.astype(np.float32), codes.astype(np.int32)
+    short = less.view(np.int32)
     at = 0
     for i in range(len(ids)):
-        weighted = 0
+        form = _NARROW_WEIGHTS | _NARROW_CODES
         for j in range(starts[i], starts[i + 1]):
             if weights[j] != 1.0:
-                weighted = 1
+                form |= _WEIGHTED
+            if np.float64(less[j]) != weights[j]:
+                form &= ~_NARROW_WEIGHTS
+            if np.int64(small[j]) != codes[j]:
+                form &= ~_NARROW_CODES
         begins[i] = at
         words[at] = ids[i]
-        words[at + 1] = 2 * (starts[i + 1] - starts[i]) + weighted
-        at += HEAD_WORDS
-        for j in range(starts[i], starts[i + 1]):
-            words[at] = codes[j]
-            at += 1
-        if weighted:
-            for j in range(starts[i], starts[i + 1]):
-                words[at] = bits[j]
-                at += 1
+        words[at + 1] = (starts[i + 1] - starts[i]) << _FORM_BITS | form
+        at = _put_members(words, at + HEAD_WORDS, codes, small, starts[i], starts[i + 1], form & _NARROW_CODES)
+        if form & _WEIGHTED:
+            at = _put_members(words, at, bits, short, starts[i], starts[i + 1], form & _NARROW_WEIGHTS)
     return words[:at].copy(), begins
 
 
@@ -229,13 +255,13 @@ def read_sizes(arena: Any, ids: Int64s, wanted: Any, places: Int64s, starts: Int
         if wanted[i]:
             places[i] = arena.table[_slot(arena.words, arena.table, ids[i])]
             if places[i] != EMPTY:
-                total += arena.words[places[i] + 1] >> 1
+                total += arena.words[places[i] + 1] >> _FORM_BITS
     starts[len(ids)] = total
     return total
 
 
 @kernel
-def read_members(arena: Any, places: Int64s, starts: Int64s, codes: Int64s, bits: Int64s) -> None:
+def read_members(arena: Any, places: Int64s, starts: Int64s, codes: Int64s, weights: Any) -> None:
     """Copy the members of entries.
 
     Args:
@@ -243,15 +269,23 @@ def read_members(arena: Any, places: Int64s, starts: Int64s, codes: Int64s, bits
         places: int64[n], from ``read_sizes``.
         starts: int64[n + 1], likewise.
         codes: int64[m], out.
-        bits: int64[m], out: of the weights; not touched where there are none.
+        weights: float64[m], out; not touched where there are none.
     """
     for i in range(len(places)):
         if places[i] == EMPTY:
             continue
         at = places[i] + HEAD_WORDS
         size = starts[i + 1] - starts[i]
-        weighted = arena.words[places[i] + 1] & 1
+        form = arena.words[places[i] + 1]
         for j in range(size):
-            codes[starts[i] + j] = arena.words[at + j]
-            if weighted:
-                bits[starts[i] + j] = arena.words[at + size + j]
+            if form & _NARROW_CODES:
+                codes[starts[i] + j] = np.int32(arena.words[at + (j >> 1)] >> 32 * (j & 1))
+            else:
+                codes[starts[i] + j] = arena.words[at + j]
+        if form & _WEIGHTED:
+            at += _packed(size, form & _NARROW_CODES)
+            for j in range(size):
+                if form & _NARROW_WEIGHTS:
+                    weights[starts[i] + j] = np.int32(arena.words[at + (j >> 1)] >> 32 * (j & 1)).view(np.float32)
+                else:
+                    weights[starts[i] + j] = np.int64(arena.words[at + j]).view(np.float64)

@@ -1,8 +1,8 @@
 """Quality of the probabilities that a multiclass model gives its classes, over the rows that carried them.
 
-With p_c the probability of class c, 0 where it is not listed, and t the true class:
+With p_c the probability of class c as a 32-bit float, 0 where it is not listed, and t the true class:
 
-- ``log_loss`` mean of -log p_t (Good 1952, "Rational decisions"), p_t within 2^-52 of 0 or 1 moved there,
+- ``log_loss`` mean of -log p_t (Good 1952, "Rational decisions"), p_t within 2^-23 of 0 or 1 moved there,
 - ``brier`` mean of (1 - p_t)^2 + sum over the other classes of p_c^2, 0 to 2 (Brier 1950, "Verification of forecasts
   expressed in terms of probability"),
 - ``top_k_accuracy_<k>`` the share of rows whose true class is among the k of the greatest probability; what ties with

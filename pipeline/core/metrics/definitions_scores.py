@@ -61,7 +61,7 @@ SCORES: tuple[Metric, ...] = (
     Metric(
         "quality.log_loss",
         "mean of -log s for positive rows and of -log(1 - s) for negative ones, s within 2^-23 of 0 or 1 moved there;"
-        " of a multiclass model, of -log of the true class's probability, 2^-52",
+        " of a multiclass model, of -log of the true class's probability",
         "Good 1952, J. R. Stat. Soc. B 14",
         "sklearn.metrics.log_loss",
         unit="nat",

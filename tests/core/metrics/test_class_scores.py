@@ -89,7 +89,7 @@ def plainly(guess: int, scores: Mapping[int, float], truth: int) -> tuple[float,
     chance = scores.get(truth, 0.0)
     others = [score for name, score in scores.items() if name != truth]
     brier = (1 - Fraction(chance)) ** 2 + sum(Fraction(score) ** 2 for score in others)
-    return -math.log(min(max(chance, 2.0**-52), 1 - 2.0**-52)), float(brier), 1 + sum(one >= chance for one in others)
+    return -math.log(min(max(chance, 2.0**-23), 1 - 2.0**-23)), float(brier), 1 + sum(one >= chance for one in others)
 
 
 @pytest.mark.parametrize(
