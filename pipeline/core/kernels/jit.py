@@ -6,6 +6,7 @@ the contents of that file and of all kernel files that it imports.
 """
 
 import re
+import threading
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -18,6 +19,7 @@ _FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
 
 _FOLDER = Path(__file__).parent
 _settings: Any = config  # it fills itself, no type checker knows with what
+_setting = threading.Lock()  # modules are imported side by side, and numba has one folder for all of them
 _IMPORT = re.compile(r"^from pipeline\.core\.kernels\.(\w+) import", re.MULTILINE)
 
 
@@ -50,14 +52,15 @@ def _cache_folder(name: str) -> str:
 
 def _compiler(**options: Any) -> Callable[[_FunctionT], _FunctionT]:
     def compiled(function: _FunctionT) -> _FunctionT:
-        chosen = _settings.CACHE_DIR
-        if not chosen:
-            _settings.CACHE_DIR = _cache_folder(function.__module__.rpartition(".")[2])
-        try:
-            compiled_function: _FunctionT = njit(nogil=True, cache=True, **options)(function)
-            return compiled_function
-        finally:
-            _settings.CACHE_DIR = chosen
+        with _setting:
+            chosen = _settings.CACHE_DIR
+            if not chosen:
+                _settings.CACHE_DIR = _cache_folder(function.__module__.rpartition(".")[2])
+            try:
+                compiled_function: _FunctionT = njit(nogil=True, cache=True, **options)(function)
+                return compiled_function
+            finally:
+                _settings.CACHE_DIR = chosen
 
     return compiled
 

@@ -1,7 +1,9 @@
 """The cache of compiled kernels: an old version of anything that a kernel is made of must not live on in it."""
 
 import ast
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,37 @@ def test_an_installation_that_cannot_be_written_to_uses_the_users_cache(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "__pycache__").write_text("in the way of every folder here")
     assert edit("leaf", "").startswith(str(tmp_path / "home" / ".cache" / "driftline" / "kernels" / "caller-"))
+
+
+def test_modules_imported_side_by_side_keep_to_their_own_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba's setting is one for all threads: kernels went to each other's folders, or to the working directory."""
+    seen: dict[str, set[str]] = {}
+    together = threading.Barrier(2)
+
+    def njit(**_options: object) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        def compiled(function: Callable[[], None]) -> Callable[[], None]:
+            with suppress(threading.BrokenBarrierError):
+                together.wait(0.2)  # both would be here, if they were let
+            seen.setdefault(function.__module__, set()).add(jit._settings.CACHE_DIR)
+            return function
+
+        return compiled
+
+    monkeypatch.setattr(jit, "njit", njit)
+    monkeypatch.setattr(jit, "_cache_folder", lambda name: f"/{name}")
+    monkeypatch.setattr(jit._settings, "CACHE_DIR", "")
+
+    def imported(name: str) -> None:
+        def function() -> None: ...
+
+        function.__module__ = f"pipeline.core.kernels.{name}"
+        for _ in range(3):
+            jit.kernel(function)
+
+    threads = [threading.Thread(target=imported, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {"pipeline.core.kernels.one": {"/one"}, "pipeline.core.kernels.other": {"/other"}}
+    assert jit._settings.CACHE_DIR == ""
