@@ -55,6 +55,7 @@ def test_the_page_gets_the_table_between_its_marks_each_time_anew(saved: dict[st
     assert text.endswith("<!-- make bench ends -->\nbelow\n")
     assert "old" not in text
     assert text.count(as_markdown(saved)) == 1
+    assert "| single events, times Kafka Streams | 5 | 5.00 |" in text
     assert f"| {KAFKA_STREAMS} | single | 80,000 (80,000 to 80,000) | 0.09 | 1.0 |" in text
 
 
