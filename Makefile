@@ -14,7 +14,7 @@ help:
 	@echo "make demo [DURATION=60s]  watch a real neural network being monitored on a real Apache Kafka"
 	@echo "make test                 linters, types, layers and the whole test suite"
 	@echo "make lint                 linters, types and layers alone"
-	@echo "make bench [PEERS=all]    the join and window job beside a bare consume loop and Kafka Streams (or all peers)"
+	@echo "make bench [PEERS=all] [ROUNDS=3]  the join and window job, beside a bare loop and Kafka Streams (or all peers)"
 	@echo "make bench-check          fails when we have lost more than 15 % against the bare loop (bench/baseline.json)"
 	@echo "make profile              where the worker's CPU time goes, by stage"
 	@echo "make simulate [SEEDS=10000]  workers, Kafka and clock from a seed: crashes, zombies, rebalances; an auditor"

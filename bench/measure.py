@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -111,13 +111,12 @@ def measure(
 
 
 @contextmanager
-def started(command: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None) -> Iterator[Program]:
+def started(command: Sequence[str], log_path: Path) -> Iterator[Program]:
     """Run a command for as long as the block lasts; it never outlives this process.
 
     Args:
         command: the program's absolute path and its arguments.
         log_path: where its output goes.
-        environment: variables in place of this process's.
     """
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -126,7 +125,6 @@ def started(command: Sequence[str], log_path: Path, environment: Mapping[str, st
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=dict(environment) if environment is not None else None,
         )
         try:
             yield Program(process, log_path)

@@ -1,7 +1,6 @@
 """Flink SQL through PyFlink: an interval join in the mini cluster, exactly-once, state on the heap as it comes."""
 
 import json
-import os
 from pathlib import Path
 
 from bench.job import HORIZON_MS
@@ -45,7 +44,7 @@ class FlinkSql:
             "directory": str(loaded.directory / group),
         }
         log = loaded.directory / f"{group}.log"
-        with started([self._python, str(_JOB), json.dumps(arguments)], log, {**os.environ, "TZ": "UTC"}) as program:
+        with started([self._python, str(_JOB), json.dumps(arguments)], log) as program:
             return [_measured(program, self.name, loaded, group, windows)]
 
 
