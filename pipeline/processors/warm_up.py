@@ -29,6 +29,11 @@ _TASKS: Mapping[str, Sequence[tuple[Any, Any]]] = {
 }
 """What was predicted and what was true."""
 
+_SCORES: Mapping[str, Mapping[str, Any]] = {
+    "binary": {"score": 0.5},
+    "multiclass": {"scores": {"cat": 0.5, "dog": 0.5}},
+}
+
 
 def warm_joiner(config: Config) -> Sequence[bytes]:
     """Put made-up events through a joiner, from their bytes to the end of their horizon, restore included.
@@ -83,7 +88,7 @@ def _events(config: Config) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]
     for task, rows in _TASKS.items():
         for number, (predicted, true) in enumerate(rows):
             key = {"prediction_id": f"{task}{number}", "model": task, "timestamp_ms": _START_MS}
-            more = {"score": 0.5} if task == "binary" else {}
+            more = _SCORES.get(task, {})
             features = {"amount": number + 0.5, "kind": "new"}
             predictions.append(
                 {**key, "model_version": "1", "task": task, "prediction": predicted, "latency_ms": 1.5,
