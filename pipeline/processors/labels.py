@@ -13,6 +13,15 @@ from pipeline.core.scores import unpack_scores
 
 ClassOfNumbers = Callable[[Int32s, Float64s], Int64s]
 
+# Tables: comparing whole columns with the members of an enumeration costs more than the rows of a small batch.
+_IS_CLASS = np.array([task.is_classes for task in Task])
+_NUMBER = int(LabelKind.NUMBER)
+_FITS = np.zeros((len(Task), len(LabelKind)), np.bool_)
+_FITS[_IS_CLASS, LabelKind.TEXT] = True
+_FITS[Task.REGRESSION, LabelKind.NUMBER] = True
+_FITS[Task.MULTILABEL, LabelKind.SET] = True
+_FITS[Task.RANKING, LabelKind.GAINS] = True
+
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
@@ -86,15 +95,8 @@ def _resolve(
     task: Int64s, kind: UInt8s, value: Int64s, group: Int32s, class_of_numbers: ClassOfNumbers
 ) -> tuple[Int64s, NDArray[np.bool_]]:
     """Label values in the coding of their predictions, and which of them fit the task."""
-    is_class = (task == Task.BINARY) | (task == Task.MULTICLASS)
-    number = kind == LabelKind.NUMBER
-    usable = (
-        (is_class & (kind == LabelKind.TEXT))
-        | (number & (task == Task.REGRESSION))
-        | ((kind == LabelKind.SET) & (task == Task.MULTILABEL))
-        | ((kind == LabelKind.GAINS) & (task == Task.RANKING))
-    )
-    named = np.flatnonzero(is_class & number)
+    usable = _FITS[task, kind]
+    named = np.flatnonzero(_IS_CLASS[task] & (kind == _NUMBER))
     if len(named):
         value = value.copy()
         value[named] = class_of_numbers(group[named], value[named].view(np.float64))
