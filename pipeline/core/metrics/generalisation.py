@@ -47,7 +47,9 @@ def report_generalisation(
         found = _compared(metric, train, test, quality[metric])
         values[metric] = {name: None if isinstance(one, str) else one for name, one in found.items()}
         why |= {f"{SECTION}.{metric}.{name}": one for name, one in found.items() if isinstance(one, str)}
-    return Report({SECTION: values}, why if values else {SECTION: NOT_MEASURED})
+    if tracked and not values:
+        why[SECTION] = NOT_MEASURED
+    return Report({SECTION: values}, why)
 
 
 def _compared(metric: str, train: float | None, test: float | None, live: float | None) -> dict[str, float | str]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, mean_absolute_error
 
+from pipeline.core.family import Report
 from pipeline.core.metrics.generalisation import report_generalisation
 
 TRACKED = ("accuracy", "mae")
@@ -57,6 +58,10 @@ def test_a_model_event_without_the_metrics_leaves_the_section_empty(
     report = report_generalisation(TRACKED, {"accuracy": 1.0}, measured)
     assert report.values == {"generalisation": {}}
     assert report.reasons == {"generalisation": "not_measured"}
+
+
+def test_where_nothing_is_tracked_nothing_is_missing() -> None:
+    assert report_generalisation((), {"accuracy": 1.0}, {}) == Report({"generalisation": {}})
 
 
 numbers = st.none() | st.floats(-1e100, 1e100)
