@@ -57,6 +57,7 @@ demo: $(VENV)/.demo
 # Peers need a JDK and Maven, or their packages from pip; what cannot be had is left out with a word.
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench $(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(BIN)/python -m bench.family_cost --batch-rows 15000
 
 bench-check: $(VENV)/.dev
 	$(BIN)/python -m bench.check
