@@ -18,6 +18,7 @@ from pipeline.core.accumulate.past_labels import PastLabels
 from pipeline.core.events import Group, Json, Task
 from pipeline.core.family import State
 from pipeline.core.metrics.corrected import report_corrected
+from pipeline.core.metrics.intervals import normal_deviate
 from pipeline.core.metrics.maturity import Age, MaturitySettings, class_shares, report_maturity
 from pipeline.core.window import WindowSize, parse_window
 from pipeline.processors.partials import COUNTS
@@ -165,13 +166,14 @@ def add_maturity(
         pane: the window's merged states.
         past: what past windows of its kind say.
         age: when the window is looked at.
-        settings: the floor below which nothing is corrected.
+        settings: the floor below which nothing is corrected, and the confidence of intervals.
     """
     values, reasons = report_maturity(past, age)
     confusion = pane["confusion"]
     assert isinstance(confusion, Confusion)  # noqa: S101 - the registry made it
     task = Task[event["task"].upper()]
-    corrected, why = report_corrected(confusion, task, class_shares(past, age), settings.min_share)
+    z = normal_deviate(settings.interval_level)
+    corrected, why = report_corrected(confusion, task, class_shares(past, age), settings.min_share, z)
     event |= values
     if corrected:
         event["quality"]["corrected"] = corrected

@@ -67,7 +67,7 @@ def monitor_settings(config: Config) -> MonitorSettings:
         quality=_quality(config.quality),
         tracked=config.quality.tracked,
         ranking=_ranking(config.quality.worst_segments),
-        maturity=MaturitySettings(config.quality.maturity.windows, config.quality.maturity.min_share),
+        maturity=_maturity(config.quality),
         objectives=tuple(_objective(one) for one in config.objectives),
         rules=tuple(_rule(rule, min(config.windows.sizes)) for rule in config.rules),
     )
@@ -88,6 +88,10 @@ def _quality(quality: QualityConfig) -> QualitySettings:
         quality.top_k,
         calibration_rows=quality.calibration_rows,
     )
+
+
+def _maturity(quality: QualityConfig) -> MaturitySettings:
+    return MaturitySettings(quality.maturity.windows, quality.maturity.min_share, quality.interval_level)
 
 
 def _ranking(worst: WorstSegmentsConfig) -> RankingSettings:

@@ -51,14 +51,25 @@ _CORRECTED = {
 }
 _OF_ALL = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 _NO_POSITIVE = ("unknown_positive_class", "too_many_classes")
-CORRECTED: tuple[Metric, ...] = tuple(
+CORRECTED: tuple[Metric, ...] = (
+    *(
+        Metric(
+            f"quality.corrected.{name}",
+            f"{formula}; each row weighted by 1 / the share of its true class's labels that has come, by past windows",
+            "Horvitz, Thompson 1952, JASA 47; Hajek 1971",
+            f"sklearn.metrics.{oracle}",
+            exactness="exact, given the shares",
+            interval="normal, delta method with squared weights",
+            nulls=("no_labels", "no_history", "too_immature", *nulls, *(() if name in _OF_ALL else _NO_POSITIVE)),
+        )
+        for name, (formula, oracle, nulls) in _CORRECTED.items()
+    ),
     Metric(
-        f"quality.corrected.{name}",
-        f"{formula}; each row weighted by 1 / the share of its true class's labels that has come, by past windows",
-        "Horvitz, Thompson 1952, JASA 47; Hajek 1971",
-        f"sklearn.metrics.{oracle}",
-        exactness="exact, given the shares",
-        nulls=("no_labels", "no_history", "too_immature", *nulls, *(() if name in _OF_ALL else _NO_POSITIVE)),
-    )
-    for name, (formula, oracle, nulls) in _CORRECTED.items()
+        "quality.corrected.intervals.<metric>",
+        "`low` and `high` of the metric's two-sided interval at `quality.interval_level`, the shares taken as known",
+        "see the metric",
+        "plain Python",
+        exactness="approximate: holds about as often as it says",
+        nulls=("no_variance",),
+    ),
 )

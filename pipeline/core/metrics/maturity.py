@@ -34,10 +34,12 @@ class MaturitySettings:
     Attributes:
         windows: how many past windows of a kind speak.
         min_share: below this share of any class's labels, above 0, nothing is corrected.
+        interval_level: the confidence of the corrected metrics' intervals.
     """
 
     windows: int
     min_share: float
+    interval_level: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ def event_of(
         known = None if "scores" in states else CALIBRATION
         add_report(event, report_estimates(predicted, known, event["quality"]["per_class"], event))
     age = Age(age_ms, 60_000, final=False)
-    add_maturity(event, track.merged(0, 60_000, 60_000), past, age, MaturitySettings(20, 0.1))
+    add_maturity(event, track.merged(0, 60_000, 60_000), past, age, MaturitySettings(20, 0.1, 0.95))
     tracked = ("accuracy", "f1_macro", "mae", "r2")
     add_report(event, report_generalisation(tracked, event["quality"], MEASURED if states else {}))
     objectives = Objectives([Objective("o", 0.9, 60_000, (SIZE,), latency_ms=20.0)], 60_000, 0, 60_000)
