@@ -161,6 +161,8 @@ class Workload:
         }
         if model.task == "multiclass":
             event |= self._scores(f"{version} {name} {time_ms}")
+        if model.task == "binary":
+            event["score"] = self._score(f"{version} {name} {time_ms}")
         if model.features and rng.random() < 0.9:
             event["features"] = {
                 "amount": rng.choice([rng.gauss(0, 1), float(rng.randrange(3))]),
@@ -171,6 +173,11 @@ class Workload:
         if model.latency and rng.random() < 0.9:
             event["latency_ms"] = rng.choice([None, rng.random() * 10])
         return event
+
+    def _score(self, which: str) -> float | None:
+        """The probability of the positive class, mostly; drawn apart likewise."""
+        rng = random.Random(f"score {self._shape.seed} {which}")
+        return rng.choice([None, 0.0, 1.0, 0.25, rng.random(), rng.random()])
 
     def _scores(self, which: str) -> Event:
         """The probabilities of some classes, mostly; drawn apart, so that no seed's other events depend on them."""
