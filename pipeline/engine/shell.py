@@ -28,6 +28,7 @@ from pipeline.engine.kafka import admin_properties, consumer_properties, log, re
 from pipeline.engine.outside import REAL, Outside, leave_quietly, now_ms
 from pipeline.engine.progress import RestoreProgress
 from pipeline.engine.restore import Restorer
+from pipeline.engine.schedule import Schedule
 from pipeline.engine.startup import check_topics, wait_for_topics
 from pipeline.engine.state_cache import StateCache
 from pipeline.engine.status import RunnerStatus, StatusBoard, places
@@ -36,8 +37,6 @@ from pipeline.engine.transaction import Transactions
 from pipeline.engine.twins import TwinCheck
 from pipeline.processors.processor import PartitionTask, Processor
 
-# Where commits are slow they come further apart, so that most of the time is left for the work.
-COMMIT_SPACING, COMMIT_SPACING_MAX_S = 8, 2.0
 POLL_S = 0.1  # the longest wait in one round: how soon a stop is noticed
 UNDER_WAY_POLL_S = 0.01  # the same while a commit is due that must wait for the one under way
 REJOIN_PAUSE_S = 1.0
@@ -89,8 +88,8 @@ class ProcessorRunner:
         self._assigned: list[tuple[str, int]] = []  # input topic (its name in the contract) and partition
         self._inputs: Inputs | None = None  # there once tasks and positions stand for what is assigned
         self._uncommitted = 0  # records processed since the last commit
-        self._last_commit_s = self._last_round_s = self._last_sign_s = self._outside.monotonic_s()
-        self._commit_took_s = 0.0  # of the time for work
+        now_s = self._last_round_s = self._last_sign_s = self._outside.monotonic_s()
+        self._schedule = Schedule(self._engine.commit_interval_ms / 1_000, now_s)
 
     def run(self) -> None:
         """Run until ``stop``; blocks. Waits for a broker that is away, for ever.
@@ -258,10 +257,7 @@ class ProcessorRunner:
 
     def _round(self) -> None:
         """Consume, process, and commit when it is time."""
-        slow_s = min(COMMIT_SPACING * self._commit_took_s, COMMIT_SPACING_MAX_S)
-        soonest_s = self._last_commit_s + self._engine.commit_interval_ms / 1_000
-        due_s = max(soonest_s, self._last_commit_s + slow_s)
-        records, events = self._gather(soonest_s, due_s)
+        records, events = self._gather()
         reach("after_consume")
         if self._inputs:
             self._process(self._inputs, records)
@@ -272,20 +268,12 @@ class ProcessorRunner:
             self._tables.poll()
         if not self._tasks:
             return
-        full = self._commit_when_due(due_s if records else soonest_s)
+        full = self._commit_when_due(self._schedule.due_s if records else self._schedule.soonest_s)
         if self._inputs:  # with too much uncommitted nothing is read, but the group is served
             self._inputs.apply_back_pressure(self._tasks, everything=full)
 
-    def _gather(self, soonest_s: float, due_s: float) -> tuple[list[Any], list[Any]]:
-        """Consume until a batch is full or a commit is due: a small batch costs almost as much as a large one.
-
-        Args:
-            soonest_s: when a commit is due if nothing comes; no work would have had the time that spacing saves.
-            due_s: when it is due otherwise.
-
-        Returns:
-            Records, and what librdkafka says beside them.
-        """
+    def _gather(self) -> tuple[list[Any], list[Any]]:
+        """Consume until a batch is full or a commit is due: a small batch costs almost as much as a large one."""
         records: list[Any] = []
         events: list[Any] = []
         assigned, wanted = self._assigned, self._batch_size.records
@@ -294,7 +282,7 @@ class ProcessorRunner:
                 self._inputs.doubt_ends()
             now_s = self._last_round_s = self._outside.monotonic_s()
             self._last_sign_s = self._commits.since_s or now_s
-            left_s = (due_s if records else soonest_s) - now_s
+            left_s = (self._schedule.due_s if records else self._schedule.soonest_s) - now_s
             wait_s = min(max(left_s, 0.0), POLL_S) if self._tasks else POLL_S
             if self._commits.is_under_way:
                 wait_s = max(wait_s, UNDER_WAY_POLL_S)
@@ -349,7 +337,7 @@ class ProcessorRunner:
     def _commit(self) -> None:
         """Have what the tasks hand over and the offsets written in one transaction, if there is anything to write."""
         self._commits.settle()
-        self._last_commit_s = self._outside.monotonic_s()
+        self._schedule.last_s = self._outside.monotonic_s()
         if not self._inputs:
             return
         now = self._clock()
@@ -366,7 +354,7 @@ class ProcessorRunner:
                 Commit(changes, outputs, inputs.offsets(), now, dict(inputs.positions), counts), self._group
             )
             self._uncommitted = 0
-            self._commit_took_s = self._outside.monotonic_s() - self._last_commit_s
+            self._schedule.took_s = self._outside.monotonic_s() - self._schedule.last_s
         self._publish()
 
     def _commit_in_time(self, until_s: float, failpoint: str = "") -> RetriableError | FencedError | None:
@@ -385,7 +373,7 @@ class ProcessorRunner:
     def _committed(self, commit: Commit) -> None:
         if self._inputs:
             self._inputs.committed = dict(commit.positions)
-        if self._inputs and self._outside.monotonic_s() - self._last_commit_s > END_HOLDS_S:
+        if self._inputs and self._outside.monotonic_s() - self._schedule.last_s > END_HOLDS_S:
             self._inputs.doubt_ends()  # Kafka may have been away: the rounds meanwhile have seen nothing
         self._failures = 0
         self._board.count(commits=1, **commit.counts)
