@@ -15,7 +15,7 @@ from pipeline.core.codec import decode_labels, decode_predictions, records
 from pipeline.core.codec.labels import _LabelSink
 from pipeline.core.codec.predictions import _PredictionSink
 from pipeline.core.codec.scan import Scan
-from pipeline.core.events import Decoded, LabelKind, Labels, Predictions, RecordBatch
+from pipeline.core.events import Decoded, LabelKind, Labels, Predictions, RecordBatch, Task
 
 COLUMNS = [("layout", b"columns")]
 
@@ -171,6 +171,18 @@ def number_text(value: float) -> str | None:
     return None if np.isnan(value) else repr(float(value) + 0.0)
 
 
+def resolved_members(rows: Predictions) -> dict[int, tuple[list[str], list[float]]]:
+    """The members of each row that has any, sets and scores by the names of their classes."""
+    lists, found = rows.members.lists, {}
+    for place, row in enumerate(rows.members.row.tolist()):
+        span = slice(int(lists.starts[place]), int(lists.starts[place + 1]))
+        is_hash = rows.groups[rows.group[row]].task is Task.RANKING
+        codes = lists.codes[span].tolist()
+        names_of = list(map(str, codes)) if is_hash else [rows.classes[code] for code in codes]
+        found[row] = names_of, lists.weights[span].tolist()
+    return found
+
+
 def resolved_predictions(decoded: Decoded) -> Any:
     rows = decoded.rows
     assert isinstance(rows, Predictions)
@@ -204,6 +216,7 @@ def resolved_predictions(decoded: Decoded) -> Any:
         ],
         {repr(rows.groups[group]): found for group, found in named.items()},
         table_rows,
+        resolved_members(rows),
         sorted(map(repr, rows.groups)),
         sorted(rows.classes),
         decoded.dead,

@@ -67,6 +67,16 @@ class MemberLists:
         codes = self._classes.encode([name for name, _ in flat])
         self._add(rows[having], [given[row] for row in having], codes, np.array([one for _, one in flat], np.float64))
 
+    def add_lists(self, rows: Int64s, lists: Ragged) -> None:
+        """Append lists.
+
+        Args:
+            rows: int64[k], their rows.
+            lists: k lists of codes that ``classes`` gave.
+        """
+        self._row.append(rows)
+        self._lists.append(lists)
+
     def finish(self) -> Members:
         """The lists of everything that was added, by row."""
         if not self._row:
@@ -79,5 +89,4 @@ class MemberLists:
 
     def _add(self, rows: Int64s, lists: Sequence[Sequence[object]], codes: Int64s, weights: Float64s) -> None:
         ends = np.cumsum(np.fromiter(map(len, lists), np.int64, len(lists)))
-        self._row.append(rows)
-        self._lists.append(Ragged(np.concatenate((np.zeros(1, np.int64), ends)), codes, weights))
+        self.add_lists(rows, Ragged(np.concatenate((np.zeros(1, np.int64), ends)), codes, weights))

@@ -8,7 +8,7 @@ from pipeline.core.codec import limits
 from pipeline.core.codec.scan import Field, Kind, Scan, make_fields, scan_records
 from pipeline.core.codec.scanned import code_names
 from pipeline.core.events import Task
-from pipeline.core.kernels.scan_cells import BOOLEAN, FLOAT, INTEGER, SCORES, TEXT
+from pipeline.core.kernels.scan_cells import BOOLEAN, FLOAT, INTEGER, TEXT
 
 MODEL, VERSION, TASK = range(3)
 """The ``CODE`` columns of a scan."""
@@ -42,7 +42,7 @@ _TOKENS = {
     Task.MULTICLASS: (TEXT, INTEGER, BOOLEAN),
     Task.REGRESSION: (INTEGER, FLOAT),
 }
-"""How the prediction of a task is plainly written; sets, rankings and scores are left to the typed decoder."""
+"""How the prediction of a task is plainly written; a set of labels or a ranking is left to the typed decoder."""
 
 
 def scan_predictions(values: Sequence[bytes], *, columnar: bool) -> Scan:
@@ -60,6 +60,4 @@ def scan_predictions(values: Sequence[bytes], *, columnar: bool) -> Scan:
     suits = np.zeros((max(len(tasks), 1), len((INTEGER, FLOAT, TEXT, BOOLEAN))), bool)
     for place, name in enumerate(tasks):
         suits[place, list(_TOKENS.get(TASKS[name], ())) if name in TASKS else []] = True
-    is_multiclass = np.array([name == "multiclass" for name in tasks] or [False])
-    listed = (scan.cells.carries & SCORES > 0) & is_multiclass[scan.cells.codes[TASK]]
-    return scan.without(listed | ~suits[scan.cells.codes[TASK], scan.cells.kinds])
+    return scan.without(~suits[scan.cells.codes[TASK], scan.cells.kinds])

@@ -18,12 +18,11 @@ from pipeline.core.codec.prediction_scan import LATENCY, MODEL, SCORE, TASK, TAS
 from pipeline.core.codec.records import RecordReader
 from pipeline.core.codec.rows import prediction_event, segment_text
 from pipeline.core.codec.scan import Scan
-from pipeline.core.codec.scanned import code_names, feature_columns, mixed_values, segment_values
+from pipeline.core.codec.scanned import class_scores, code_names, feature_columns, mixed_values, segment_values
 from pipeline.core.codec.shapes import PredictionEvent
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.errors import BadEventError
 from pipeline.core.events import Decoded, Float64s, Group, Int32s, Int64s, Predictions, RecordBatch, Task
-from pipeline.core.kernels.scan_cells import FEATURES
 
 _CLASSES, _LABELS, _NUMBER, _ITEMS = range(4)
 _CODING = {
@@ -128,6 +127,10 @@ class _PredictionSink:
         group = groups[where]
         is_class = np.array([TASKS[key[2]].is_classes for key in keys])[where]
         value = mixed_values(scan, rows, is_class, self._classes)
+        if scan.cells.score_count[0]:
+            is_multiclass = np.array([TASKS[key[2]] is Task.MULTICLASS for key in keys])[where]
+            scored = class_scores(scan, rows, is_multiclass, self._classes)
+            self._members.add_lists(scored.row + self._size, scored.lists)
         self._add_scanned_features(scan, rows, group, _distinct(group))
         self._keys.add_spans(scan.buffer, scan.cells.ids[rows])
         self._extend(
@@ -142,7 +145,7 @@ class _PredictionSink:
         )
 
     def _add_scanned_features(self, scan: Scan, rows: slice, group: Int64s, groups: Sequence[int]) -> None:
-        carries = (scan.cells.carries[rows] & FEATURES) > 0
+        carries = scan.cells.carries[rows].astype(bool)
         if len(groups) == 1 and carries.all():
             every = np.arange(self._size, self._size + len(group), dtype=np.int32)
             self._features.add_scanned(groups[0], every, feature_columns(scan, rows))

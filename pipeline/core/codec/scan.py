@@ -20,9 +20,10 @@ from pipeline.core.kernels.scan_columns import count_rows, scan_columns
 from pipeline.core.kernels.scan_events import Fields, scan_events
 
 _NAME_BYTES = 16
-_FIRST_FEATURES, _FIRST_TEXTS = 16, 256
+_FIRST_FEATURES, _FIRST_TEXTS, _FIRST_SCORES = 16, 256, 64
 _MAX_FEATURES, _MAX_TEXTS = 1_024, 1 << 18
 _MAX_FEATURE_CELLS = 1 << 25  # 256 MB, for a batch of some 2 MB
+_MAX_SCORES = 1 << 23
 
 
 class Kind(IntEnum):
@@ -170,10 +171,10 @@ def scan_records(fields: Fields, reals: int, values: Sequence[bytes], *, columna
         else:
             done = scan_events(data, starts, done, fields, cells, texts, good)
         if done == len(values):
-            return Scan(buffer, places, good.astype(bool), cells, texts)
+            return Scan(buffer, places, good.astype(bool), _with_sorted_scores(cells), texts)
         larger = _grow(data, cells, texts, slice(int(places[done]), int(places[done + 1])))
         if larger is None:  # the rest is for the strict way
-            return Scan(buffer, places, good.astype(bool), cells, texts)
+            return Scan(buffer, places, good.astype(bool), _with_sorted_scores(cells), texts)
         cells, texts = larger
 
 
@@ -200,6 +201,11 @@ def _make_cells(rows: int, features: int, reals: int) -> Cells:
         worded=np.zeros(features, np.uint8),
         segments=np.full((cells_kernel.MAX_SEGMENT_NAMES, rows), cells_kernel.NO_CODE, np.int32),
         carries=np.zeros(rows, np.uint8),
+        score_rows=np.zeros(_FIRST_SCORES, np.int64),
+        score_codes=np.zeros(_FIRST_SCORES, np.int32),
+        score_bits=np.zeros(_FIRST_SCORES, np.uint64),
+        score_count=np.zeros(1, np.int64),
+        score_seen=np.full(_FIRST_SCORES, -1, np.int64),
     )
 
 
@@ -221,7 +227,9 @@ def _grow(data: UInt8s, cells: Cells, texts: Texts, rows: slice) -> tuple[Cells,
         room *= 2
     if texts.counts[cells_kernel.SPACE_FEATURES] > features:
         features *= 2
-    if features > _MAX_FEATURES or features * len(cells.times) > _MAX_FEATURE_CELLS or room > _MAX_TEXTS:
+    cells = _with_room_for_scores(cells, texts, rows.start)
+    wide = features > _MAX_FEATURES or features * len(cells.times) > _MAX_FEATURE_CELLS
+    if wide or room > _MAX_TEXTS or len(cells.score_rows) > _MAX_SCORES:
         return None
     larger = _make_texts(features, room)
     grown(data, texts, larger)
@@ -235,3 +243,23 @@ def _grow(data: UInt8s, cells: Cells, texts: Texts, rows: slice) -> tuple[Cells,
     cells.carries[rows] = 0
     cells.reals[:, rows] = cells_kernel.MISSING
     return cells._replace(features=table, feature_names=wider.feature_names, worded=wider.worded), larger
+
+
+def _with_room_for_scores(cells: Cells, texts: Texts, first_row: int) -> Cells:
+    """Double what is full of the scores, and take out those of the rows that were being read."""
+    count, room, names = int(cells.score_count[0]), len(cells.score_rows), len(cells.score_seen)
+    seen = np.full(2 * names if texts.counts[cells_kernel.SPACE_SCORES] > names else names, -1, np.int64)
+    seen[:names] = np.where(cells.score_seen < first_row, cells.score_seen, -1)
+    more = 2 * room if count == room else room
+    columns = {name: np.resize(getattr(cells, name), more) for name in ("score_rows", "score_codes", "score_bits")}
+    cells.score_count[0] = np.searchsorted(np.maximum.accumulate(cells.score_rows[:count]), first_row)
+    return cells._replace(**columns, score_seen=seen)
+
+
+def _with_sorted_scores(cells: Cells) -> Cells:
+    """The scores row by row, without the room for more."""
+    count = int(cells.score_count[0])
+    order = np.argsort(cells.score_rows[:count], kind="stable")
+    return cells._replace(
+        score_rows=cells.score_rows[order], score_codes=cells.score_codes[order], score_bits=cells.score_bits[order]
+    )

@@ -10,7 +10,7 @@ from pipeline.core.codec.columns import Codes
 from pipeline.core.codec.rows import segment_text
 from pipeline.core.codec.scan import Scan
 from pipeline.core.distinct import distinct_codes
-from pipeline.core.events import FeatureColumn, Int32s, Int64s, UInt8s, UInt64s
+from pipeline.core.events import NO_MEMBERS, FeatureColumn, Int32s, Int64s, Members, Ragged, UInt8s, UInt64s
 from pipeline.core.kernels.scan_cells import (
     ABSENT,
     FIRST_CODE_SPACE,
@@ -18,6 +18,7 @@ from pipeline.core.kernels.scan_cells import (
     FIRST_SEGMENT_SPACE,
     FLOAT,
     SPACE_FEATURES,
+    SPACE_SCORES,
     SPACE_SEGMENTS,
     SPACE_TOKEN,
     TEXT,
@@ -121,6 +122,30 @@ def feature_columns(scan: Scan, rows: slice | Int64s) -> Mapping[str, FeatureCol
             continue
         columns[name] = FeatureColumn(bits.view(np.float64), *_words(scan, place, bits))
     return columns
+
+
+def class_scores(scan: Scan, rows: slice, chosen: NDArray[np.bool_], classes: Codes[object, str]) -> Members:
+    """The scores of some rows.
+
+    Args:
+        scan: the scan.
+        rows: n of its rows.
+        chosen: bool[n], whose scores are wanted.
+        classes: gives the codes of the names.
+
+    Returns:
+        The lists of those that have any, their rows counted from the first of the n.
+    """
+    cells = scan.cells
+    low, high = np.searchsorted(cells.score_rows, (rows.start, rows.stop))
+    at = np.flatnonzero(chosen[cells.score_rows[low:high] - rows.start]) + low
+    if not len(at):
+        return NO_MEMBERS
+    row, starts = np.unique(cells.score_rows[at] - rows.start, return_index=True)
+    used, place = distinct_codes(cells.score_codes[at].astype(np.int64))
+    names = scan.named(SPACE_SCORES)
+    codes = classes.encode([names[code] for code in used.tolist()])[place]
+    return Members(row, Ragged(np.append(starts, len(at)), codes, cells.score_bits[at].view(np.float64)))
 
 
 def _words(scan: Scan, place: int, bits: UInt64s) -> tuple[Int32s | None, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.core.events import Int32s, Int64s, UInt8s, UInt64s
-from pipeline.core.kernels.intern import intern
+from pipeline.core.kernels.intern import FULL, intern
 from pipeline.core.kernels.jit import inline_kernel as kernel
 from pipeline.core.kernels.json_numbers import BAD, read_number
 from pipeline.core.kernels.json_texts import (
@@ -30,8 +30,8 @@ ID, CODE, TIME, REAL, TOKEN, NOTE, CHANCE, NUMBERS, FEATURE, SEGMENT = range(10)
 INTEGER, FLOAT, TEXT, BOOLEAN = range(4)
 """How a ``TOKEN`` was written."""
 
-SPACE_TOKEN, SPACE_FEATURES, SPACE_SEGMENTS, FIRST_CODE_SPACE = 0, 1, 2, 3
-"""Spaces of the texts: of tokens, of the names of features and segments, then one a ``CODE`` column."""
+SPACE_TOKEN, SPACE_FEATURES, SPACE_SEGMENTS, SPACE_SCORES, FIRST_CODE_SPACE = 0, 1, 2, 3, 4
+"""Spaces of the texts: of tokens, of the names of features, segments and scores, then one a ``CODE`` column."""
 
 MAX_CODES, MAX_SEGMENT_NAMES = 4, 16
 FIRST_SEGMENT_SPACE = FIRST_CODE_SPACE + MAX_CODES
@@ -46,9 +46,6 @@ ABSENT = np.uint64(0x7FF8000000000001)
 
 WORD = np.uint64(0x7FFC000000000000)
 """A feature's cell that holds a text: these bits, a NaN's, plus the text's number."""
-
-FEATURES, SCORES = 1, 2
-"""Bits of ``Cells.carries``."""
 
 NO_CODE = -1
 """A segment's cell whose row does not name it, or names it with null."""
@@ -74,7 +71,12 @@ class Cells(NamedTuple):
         feature_names: int64[f, 2], where a feature's name begins and ends.
         worded: uint8[f], 1 where a feature has texts.
         segments: int32[MAX_SEGMENT_NAMES, n], values by number.
-        carries: uint8[n], ``FEATURES`` where the row names a feature, ``SCORES`` where it has the scores of classes.
+        carries: uint8[n], 1 where the row names a feature.
+        score_rows: int64[s], the row of each score, in the order in which they were read.
+        score_codes: int32[s], its name by number.
+        score_bits: uint64[s], its float64's bits.
+        score_count: int64[1], how many there are.
+        score_seen: int64[t], the last row that had a score of each name, -1 for none.
     """
 
     ids: Int64s
@@ -88,6 +90,11 @@ class Cells(NamedTuple):
     worded: UInt8s
     segments: Int32s
     carries: UInt8s
+    score_rows: Int64s
+    score_codes: Int32s
+    score_bits: UInt64s
+    score_count: Int64s
+    score_seen: Int64s
 
 
 @kernel
@@ -127,8 +134,7 @@ def read_cell(
     if kind == NOTE:
         return _pass_text(low, high, buffer, at)
     if kind == CHANCE:
-        cells.carries[row] |= SCORES
-        return _pass_number(low, high, buffer, at)
+        return _read_score(column, low, high, buffer, at, row, cells)
     return _pass_numbers(low, high, buffer, at)
 
 
@@ -222,6 +228,23 @@ def _read_feature(column: Any, low: Any, high: Any, buffer: Any, at: Any, row: A
     if end < 0 or not low <= np.uint64(bits).view(np.float64) <= high:
         return BAD
     cells.features[column, row] = bits
+    return end
+
+
+@kernel
+def _read_score(column: Any, low: Any, high: Any, buffer: Any, at: Any, row: Any, cells: Any) -> Any:
+    """Names are many and rows have few of them, so scores are listed instead of having columns."""
+    end, bits, _, _ = read_number(buffer, at)
+    if end < 0 or not low <= np.uint64(bits).view(np.float64) <= high or cells.score_seen[column] >= row:
+        return BAD
+    count = cells.score_count[0]
+    if count == len(cells.score_rows):
+        return FULL
+    cells.score_rows[count] = row
+    cells.score_codes[count] = column
+    cells.score_bits[count] = bits
+    cells.score_count[0] = count + 1
+    cells.score_seen[column] = row
     return end
 
 

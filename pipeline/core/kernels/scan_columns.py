@@ -10,11 +10,9 @@ from pipeline.core.kernels.scan_cells import (
     CHANCE,
     CODE,
     FEATURE,
-    FEATURES,
     ID,
     NUMBERS,
     REAL,
-    SCORES,
     SEGMENT,
     TIME,
     TOKEN,
@@ -129,8 +127,12 @@ def _scan_array(
     if buffer[at] != _OPEN:
         if kind == ID or (kind == NUMBERS and not is_word(buffer, at, NULL)):
             return BAD
-        at = read_cell(kind, column, low, high, buffer, at, row, cells, texts)
-        if at >= 0:
+        start, at = at, read_cell(kind, column, low, high, buffer, at, row, cells, texts)
+        if at >= 0 and kind == CHANCE:
+            for place in range(row + 1, row + count):
+                if read_cell(kind, column, low, high, buffer, start, place, cells, texts) == FULL:
+                    return FULL
+        elif at >= 0:
             _repeat(kind, column, row, count, cells)
         return at
     at = skip_blanks(buffer, at + 1)
@@ -157,8 +159,6 @@ def _repeat(kind: Any, column: Any, row: Any, count: Any, cells: Any) -> None:
             cells.features[column, place] = cells.features[column, row]
         elif kind == SEGMENT:
             cells.segments[column, place] = cells.segments[column, row]
-        elif kind == CHANCE:
-            cells.carries[place] |= cells.carries[row] & SCORES
         elif kind == TOKEN:
             cells.kinds[place] = cells.kinds[row]
             cells.tokens[place] = cells.tokens[row]
@@ -178,8 +178,7 @@ def _scan_maps(field: Any, buffer: Any, at: Any, row: Any, count: Any, fields: A
         return at + 1
     kind = fields.kinds[field]
     if kind == FEATURE:
-        for place in range(row, row + count):
-            cells.carries[place] |= FEATURES
+        cells.carries[row : row + count] = 1
     column = NO_COLUMN
     for _ in range(fields.most[field]):
         start = at + 1

@@ -25,10 +25,10 @@ from pipeline.core.kernels.json_texts import (
 )
 from pipeline.core.kernels.scan_cells import (
     FEATURE,
-    FEATURES,
     MAX_SEGMENT_NAMES,
     SEGMENT,
     SPACE_FEATURES,
+    SPACE_SCORES,
     SPACE_SEGMENTS,
     read_cell,
 )
@@ -170,7 +170,7 @@ def scan_map(field: Any, buffer: Any, at: Any, row: Any, fields: Any, cells: Any
         return at + 1
     kind = fields.kinds[field]
     if kind == FEATURE:
-        cells.carries[row] |= FEATURES
+        cells.carries[row] = 1
     column = NO_COLUMN
     for _ in range(fields.most[field]):
         start = at + 1
@@ -202,7 +202,7 @@ def map_column(kind: Any, buffer: Any, start: Any, end: Any, expected: Any, cell
         texts: ``Texts``; changed.
 
     Returns:
-        The column, 0 where the kind has none; ``BAD`` or ``FULL``.
+        The column, of a score its name's number; ``BAD`` or ``FULL``.
     """
     if kind == FEATURE and expected < texts.counts[SPACE_FEATURES]:
         names = cells.feature_names
@@ -224,4 +224,5 @@ def map_column(kind: Any, buffer: Any, start: Any, end: Any, expected: Any, cell
                 return BAD
         column = intern(buffer, start, end, SPACE_SEGMENTS, texts)
         return column if column < MAX_SEGMENT_NAMES else BAD
-    return 0
+    column = intern(buffer, start, end, SPACE_SCORES, texts)
+    return column if column < len(cells.score_seen) else FULL

@@ -104,6 +104,31 @@ def test_scores_come_in_columns_too(scores: Any) -> None:
     assert named == [{"a": 0.5, "b": 0.5}, {"a": 0.25}]
 
 
+@pytest.mark.parametrize("layout", ["events", "columns", "objects", "shared"])
+def test_many_scores_of_many_classes_are_all_there(layout: str) -> None:
+    count = 40
+    scores = [{f"c{(row * 7 + i) % 300}": (row + i) / 100 for i in range(row % 23)} for row in range(count)]
+    if layout == "shared":
+        scores = [{f"c{i}": i / 200 for i in range(200)}] * count
+    ids = [f"p{row}" for row in range(count)]
+    head = {**ROW, "task": "multiclass", "prediction": "c1"}
+    if layout == "events":
+        events = [{**head, "prediction_id": one, "scores": given} for one, given in zip(ids, scores, strict=True)]
+    else:
+        columns: Any = scores
+        if layout == "columns":
+            columns = {f"c{i}": [one.get(f"c{i}") for one in scores] for i in range(300)}
+        elif layout == "shared":
+            columns = scores[0]
+        events = [{"n": count, **head, "prediction_id": ids, "scores": columns}]
+    rows = decode_predictions(batch_of("predictions", events, columnar=layout != "events")).rows
+    assert isinstance(rows, Predictions)
+    named = {
+        row: {rows.classes[code]: score for code, score in members} for row, members in lists_of(rows.members).items()
+    }
+    assert named == {row: one for row, one in enumerate(scores) if one}
+
+
 def test_columns_and_bad_rows_beside_give_the_same_members() -> None:
     columns = {
         **ROW, "n": 3, "prediction_id": ["a", "b", "c"], "task": "multilabel", "prediction": [["x"], ["y", "x"], []],

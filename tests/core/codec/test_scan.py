@@ -139,8 +139,8 @@ def test_a_columnar_record_may_hold_maps_row_by_row() -> None:
     }
     found = scan(columns, columnar=True)
     assert found.good.tolist() == [True]
-    both = scan_cells.FEATURES | scan_cells.SCORES
-    assert found.cells.carries.tolist() == [both, scan_cells.FEATURES, 0]
+    assert found.cells.carries.tolist() == [1, 1, 0]
+    assert found.cells.score_rows.tolist() == [0, 0]
     features = feature_columns(found, slice(0, 3))
     np.testing.assert_array_equal(features["size"].numbers, [1, 2, np.nan])
     assert features["colour"].texts == ["red"]

@@ -35,7 +35,8 @@ def folded(rows: Rows, sign: int = 1, order: Sequence[int] = range(8)) -> ClassS
         np.array([score for _, score in flat], np.float64),
     )
     names = [NAMES[order.index(code)] for code in range(8)]
-    guess, label = (np.array([order[row[place]] for row in rows], np.int64) for place in (0, 2))
+    guess = np.array([order[one] for one, _, _ in rows], np.int64)
+    label = np.array([order[one] for _, _, one in rows], np.int64)
     changes = LabelChanges(guess, label, signs, names, guessed=guessed)
     group = Group("m", "1", Task.MULTICLASS)
     cells = Cells(np.arange(count, dtype=np.int32), zeros, zeros[:1], [""], np.zeros(1, np.int64), [group])
