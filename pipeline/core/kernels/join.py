@@ -284,28 +284,17 @@ def insert_labels(
                 change = changes[count]
                 count += 1
                 _copy_prediction(change, row)
-                change["labels"] = 1
-                change["old_kind"] = row["label_kind"]
+                _copy_old_label(change, row, stated)
                 labelled = row["label_kind"] != NO_LABEL
-                change["old_value"] = stated[row["label"]]["value"] if labelled else 0
-                change["old_label_ms"] = stated[row["label"]]["timestamp_ms"] if labelled else 0
                 if not labelled or timestamp_ms[i] > stated[row["label"]]["timestamp_ms"]:
-                    if (
-                        kept < MAX_KEPT_LABELS
-                        and labelled
-                        and stated[row["label"]]["effective_ms"] + early_ms >= final_ms
-                        and not _has_label_row(hot, hot.table[slot], stated[row["label"]]["sequence"])
-                    ):
-                        _keep_displaced(hot, slot, row, model[i])
-                        kept += 1
+                    may_be_needed = labelled and stated[row["label"]]["effective_ms"] + early_ms >= final_ms
+                    if may_be_needed and kept < MAX_KEPT_LABELS:
+                        kept += _keep_displaced_once(hot, slot, row, model[i])
                     label = stated[place_stated(hot, row)]
                     _state(label, timestamp_ms[i], effective_ms[i], sequence[i], value[i])
                     row["label_kind"] = kind[i]
                     took = True
-                change["new_kind"] = row["label_kind"]
-                change["new_value"] = stated[row["label"]]["value"]
-                change["new_label_ms"] = stated[row["label"]]["timestamp_ms"]
-                change["sequence"] = stated[row["label"]]["sequence"]
+                _copy_new_label(change, row, stated[row["label"]])
             node = row["next"]
         if not took and kept >= MAX_KEPT_LABELS:
             lost[i] = could_join == 0
@@ -315,3 +304,29 @@ def insert_labels(
             own["effective_ms"] = effective_ms[i]
             _state(stated[own["label"]], timestamp_ms[i], effective_ms[i], sequence[i], value[i])
     return stop, count
+
+
+@kernel
+def _copy_old_label(change: Any, row: Any, stated: Any) -> None:
+    labelled = row["label_kind"] != NO_LABEL
+    change["labels"] = 1
+    change["old_kind"] = row["label_kind"]
+    change["old_value"] = stated[row["label"]]["value"] if labelled else 0
+    change["old_label_ms"] = stated[row["label"]]["timestamp_ms"] if labelled else 0
+
+
+@kernel
+def _copy_new_label(change: Any, row: Any, label: Any) -> None:
+    change["new_kind"] = row["label_kind"]
+    change["new_value"] = label["value"]
+    change["new_label_ms"] = label["timestamp_ms"]
+    change["sequence"] = label["sequence"]
+
+
+@kernel
+def _keep_displaced_once(hot: Any, slot: Any, row: Any, model: Any) -> Any:
+    """Keep a prediction's label in a row of its own, unless one has it already; how many rows that took."""
+    if _has_label_row(hot, hot.table[slot], hot.stated[row["label"]]["sequence"]):
+        return 0
+    _keep_displaced(hot, slot, row, model)
+    return 1
