@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.core.accumulate.key_counts import KeyCounts
 from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.accumulate.score_bins import keys_of
+from pipeline.core.accumulate.scores import used_slots
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import Cells, Json, Predictions, Task
 from pipeline.core.family import References
@@ -108,14 +109,14 @@ def fold_predicted_scores(predictions: Predictions, cells: Cells, references: Re
     slot = cell * np.int32(len(guess)) + of_guess.astype(np.int32)[at]
     # As the join keeps them; adding 0 turns -0 into 0.
     score = (predictions.score[rows].astype(np.float32) + np.float32(0)).astype(np.float64)
-    slots = len(touched) * len(guess)
-    keys, counts = count_keys(keys_of(score), np.ones(len(rows), np.int64), at, slot, slots)
-    ends = np.searchsorted(keys, np.arange(slots + 1) * KEYS).tolist()
+    used, slot = used_slots(slot, len(guess))
+    keys, counts = count_keys(keys_of(score), np.ones(len(rows), np.int64), at, slot, len(used))
+    ends = np.searchsorted(keys, np.arange(len(used) + 1) * KEYS).tolist()
     places = pairs.cells[touched].tolist()
     states = {place: PredictedScores() for place in places}
     for number, (start, end) in enumerate(pairwise(ends)):
         if start < end:
-            place, name = divmod(number, len(guess))
+            place, name = divmod(used[number], len(guess))
             own = (keys[start:end] - number * KEYS).astype(np.int32)
             states[places[place]].classes[predictions.classes[guess[name]]] = KeyCounts((own, counts[start:end].copy()))
     return states

@@ -4,7 +4,7 @@ Which class is positive is known only when all names of a window have been seen,
 of the true class, in a form that serves a positive and a negative class alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -31,6 +31,8 @@ TASKS = frozenset({Task.BINARY})
 K = TypeVar("K")
 
 _JSON_BITS = 53
+_FEW = 2
+"""Classes of a batch up to which few slots are in vain."""
 
 
 @dataclass(slots=True)
@@ -197,15 +199,30 @@ def fold_scores(changes: LabelChanges, cells: Cells) -> dict[int, Scores]:
     place_pairs(at, cell, of_label.astype(np.int32), of_guess.astype(np.int32), sign, len(label), slot, guessed)
     places = pairs.cells[touched].tolist()
     states: dict[int, Scores] = {place: Scores() for place in places}
-    classes = fold_classes(changes.score[rows], sign, at, slot, len(places) * len(label))
-    for number, one in enumerate(classes):
+    used, slot = used_slots(slot, len(label))
+    for number, one in zip(used, fold_classes(changes.score[rows], sign, at, slot, len(used)), strict=True):
         if not one.is_zero():
             place, name = divmod(number, len(label))
             states[places[place]].classes[changes.classes[label[name]]] = one
-    for place, counts in zip(places, guessed.tolist(), strict=True):
-        named = zip(guess.tolist(), counts, strict=True)
-        states[place].predicted = {changes.classes[code]: count for code, count in named if count}
+    for place, name in np.argwhere(guessed).tolist():
+        states[places[place]].predicted[changes.classes[guess[name]]] = int(guessed[place, name])
     return {place: state for place, state in states.items() if not state.is_zero()}
+
+
+def used_slots(slot: Int32s, names: int) -> tuple[Sequence[int], Int32s]:
+    """Number slots anew, so that a batch of many models, each of which has classes of its own, has no slots in vain.
+
+    Args:
+        slot: int32[m], at least one; each a cell times ``names``, and the class.
+        names: how many classes there are.
+
+    Returns:
+        What each new number stands for, rising; int32[m] the new numbers.
+    """
+    if names <= _FEW:
+        return range(int(slot.max()) + 1), slot
+    used, numbers = distinct_codes(slot.astype(np.int64))
+    return used.tolist(), numbers.astype(np.int32)
 
 
 def fold_classes(score: Float64s, sign: Int64s, at: Int32s, slot: Int32s, slots: int) -> Iterator[ScoredClass]:

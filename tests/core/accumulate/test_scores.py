@@ -124,3 +124,29 @@ def test_rows_without_a_score_and_other_tasks_are_passed_over() -> None:
     assert fold(score[1:], np.ones(1)) == {}
     assert fold(score, np.ones(2), group=Group("m", "1", Task.MULTICLASS)) == {}
     assert fold(np.empty(0), np.ones(0)) == {}
+
+
+def test_models_of_one_batch_keep_their_own() -> None:
+    """Each with classes of its own, as codes have them."""
+    count, models = 400, 40
+    model = GENERATOR.integers(0, models, count)
+    score = GENERATOR.random(count).astype(np.float32).astype(np.float64)
+    truth = GENERATOR.integers(0, 2, count)
+    groups = [Group(f"m{number}", "1", Task.BINARY) for number in range(models)]
+    numbers = np.arange(models, dtype=np.int32)
+    cells = Cells(
+        np.arange(count, dtype=np.int32),
+        model.astype(np.int32),
+        numbers,
+        [""] * models,
+        np.zeros(models, np.int64),
+        groups,
+    )
+    codes = truth + 2 * model
+    states = fold_scores(
+        LabelChanges(codes, codes, np.ones(count, np.int64), ["no", "yes"] * models, score=score), cells
+    )
+    for number in range(models):
+        mine = model == number
+        alone = fold(score[mine], truth[mine].astype(np.float64))
+        assert states[number].to_wire() == alone[0].to_wire()
