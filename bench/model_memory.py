@@ -1,6 +1,6 @@
 """``python -m bench.model_memory``: a worker's resident memory with many models, features and segments.
 
-A real worker takes in columnar records over two hours and more of event time; each model's references are learned,
+A real worker takes in columnar records over more than an hour of event time; each model's references are learned,
 every prediction has its label. What is told includes the join store, and what Kafka's client has fetched ahead.
 """
 
@@ -28,7 +28,7 @@ from pipeline.topics import create_topics
 
 SEGMENTS = ("country", "device", "channel")
 SEGMENT_VALUES = 3
-SPAN_MS = 130 * 60_000
+SPAN_MS = 70 * 60_000
 
 _RECORD = 1_000
 _FLUSH_TIMEOUT_S = 60.0
