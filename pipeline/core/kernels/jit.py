@@ -6,7 +6,6 @@ the contents of that file and of all kernel files that it imports.
 """
 
 import re
-import threading
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import config, njit
+from numba.core.compiler_lock import global_compiler_lock
 
 _FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
 
 _FOLDER = Path(__file__).parent
 _settings: Any = config  # it fills itself, no type checker knows with what
-_setting = threading.Lock()  # modules are imported side by side, and numba has one folder for all of them
 _IMPORT = re.compile(r"^from pipeline\.core\.kernels\.(\w+) import", re.MULTILINE)
 
 
@@ -52,7 +51,8 @@ def _cache_folder(name: str) -> str:
 
 def _compiler(**options: Any) -> Callable[[_FunctionT], _FunctionT]:
     def compiled(function: _FunctionT) -> _FunctionT:
-        with _setting:
+        # Modules may be imported side by side, and numba has one setting for all threads.
+        with global_compiler_lock:
             chosen = _settings.CACHE_DIR
             if not chosen:
                 _settings.CACHE_DIR = _cache_folder(function.__module__.rpartition(".")[2])
