@@ -147,7 +147,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.model_memory", description=__doc__)
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--features", type=int, default=20)
-    parser.add_argument("--rows", type=int, default=10_000, help="predictions of each model, and as many labels")
+    parser.add_argument("--rows", type=int, default=3_000, help="predictions of each model, and as many labels")
     arguments = parser.parse_args()
     size = Size(arguments.models, arguments.features, arguments.rows)
     console = Console(width=120)
