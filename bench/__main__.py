@@ -1,6 +1,7 @@
 """``make bench``: the join + 1-minute-window job, ours and the peers', beside a bare consume-and-decode loop."""
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +28,7 @@ def present(peers: Sequence[Peer], say: Say) -> list[Peer]:
     for peer in peers:
         try:
             peer.prepare(say)
-        except MissingError as error:
+        except (MissingError, subprocess.SubprocessError) as error:
             say(f"{peer.name} is left out: {error}")
         else:
             found.append(peer)

@@ -145,7 +145,7 @@ def _turn_of(peer: Peer) -> _Turn:
     def turn(loaded: Loaded, _layout: str) -> list[Run]:
         try:
             return peer.run(loaded)
-        except RuntimeError as error:
+        except (RuntimeError, subprocess.SubprocessError) as error:
             loaded.say(f"  {peer.name} failed: {error}")
             return []
 
