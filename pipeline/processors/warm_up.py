@@ -29,6 +29,12 @@ _TASKS: Mapping[str, Sequence[tuple[Any, Any]]] = {
 }
 """What was predicted and what was true."""
 
+_NAMED = frozenset({"features", "segments", "metrics"})
+"""What is an object of columns in a columnar event."""
+
+_MANY = {f"feature_{number}": 0.5 for number in range(40)}
+"""More than the first columns are made for."""
+
 _SCORES: Mapping[str, Mapping[str, Any]] = {
     "binary": {"score": 0.5},
     "multiclass": {"scores": {"cat": 0.5, "dog": 0.5}},
@@ -54,6 +60,9 @@ def warm_joiner(config: Config) -> Sequence[bytes]:
     for topic, values in _events(config):
         now_ms = int(values[-1]["timestamp_ms"])
         task.process(_batch(topic, [orjson.dumps(value) for value in values]), now_ms)
+        # Again as publishers send them: these are duplicates, or say the same.
+        columns = [orjson.dumps(one) for one in _columns(values)]
+        task.process(_batch(topic, columns, [("layout", b"columns")]), now_ms)
         flush = task.flush(now_ms, frozenset())
         for record in flush.outputs:
             if record.topic == PARTIALS:
@@ -89,7 +98,7 @@ def _events(config: Config) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]
         for number, (predicted, true) in enumerate(rows):
             key = {"prediction_id": f"{task}{number}", "model": task, "timestamp_ms": _START_MS}
             more = _SCORES.get(task, {})
-            features = {"amount": number + 0.5, "kind": "new"}
+            features = {"amount": number + 0.5, "kind": "new", **_MANY}
             predictions.append(
                 {**key, "model_version": "1", "task": task, "prediction": predicted, "latency_ms": 1.5,
                  "features": features, "segments": {"country": "DE"}, **more}
@@ -127,6 +136,22 @@ class _Blocks:
         return sum(len(data) for data, _ in self._segments.values())
 
 
-def _batch(topic: str, values: list[bytes]) -> RecordBatch:
-    none: list[Any] = [None] * len(values)
-    return RecordBatch(topic, 0, list(range(len(values))), none, list(values), none)
+def _columns(values: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The events of each model, or host, as one columnar event."""
+    for rows in _by_source(values).values():
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+        for name in _NAMED & columns.keys():
+            columns[name] = {one: [row[name][one] for row in rows] for one in rows[0][name]}
+        yield {"n": len(rows), **columns}
+
+
+def _by_source(values: Sequence[Mapping[str, Any]]) -> Mapping[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for value in values:
+        found.setdefault(value.get("model", ""), []).append(value)
+    return found
+
+
+def _batch(topic: str, values: list[bytes], headers: Sequence[tuple[str, bytes]] | None = None) -> RecordBatch:
+    count = len(values)
+    return RecordBatch(topic, 0, list(range(count)), [None] * count, list(values), [headers] * count)

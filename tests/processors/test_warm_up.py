@@ -23,11 +23,23 @@ warm_joiner(config)
 warm_monitor(config)
 warm = loaded()
 loop, start = Loop(config), 1_700_000_000_000
+COLUMNS = [("layout", b"columns")]
 for number in range(200):
     row = {"prediction_id": f"p{number % 150}", "model": "m", "timestamp_ms": start + 100 * number}
     loop.put("predictions", number % 2, {**row, "model_version": "1", "task": "binary", "prediction": number % 2,
              "score": 0.5, "latency_ms": 2, "features": {"a": number, "b": "x"}, "segments": {"s": number % 3}})
     loop.put("labels", number % 2, {**row, "label": 1})
+    n = number % 3 + 1
+    many = {**row, "n": n, "prediction_id": [f"c{number}-{i}" for i in range(n)]}
+    wide = {f"f{i}": [1.5] * n for i in range(40)}
+    several = {**many, "model": "several"}
+    loop.put("predictions", number % 2, {"n": n, **many, "model_version": "1", "task": "binary", "score": 0.5,
+             "prediction": [1] * n, "features": {"a": [1] * n, "b": "x", **wide},
+             "segments": {"s": ["v"] * n}}, COLUMNS)
+    loop.put("predictions", number % 2, {"n": n, **several, "model_version": "1", "task": "multiclass",
+             "prediction": ["cat"] * n, "scores": [{"cat": 0.5, "dog": 0.5}] * n}, COLUMNS)
+    loop.put("labels", number % 2, {"n": n, **many, "label": [0] * n}, COLUMNS)
+    loop.put("labels", number % 2, {"n": n, **several, "label": ["dog"] * n}, COLUMNS)
     loop.put("resources", number % 2, {"host": "h", "timestamp_ms": row["timestamp_ms"], "metrics": {"x": 1}})
 loop.drain(start + 20_000)
 loop.start()
