@@ -93,6 +93,9 @@ def measure(
 
     Returns:
         The figures, windows not yet looked at.
+
+    Raises:
+        RuntimeError: the process ended, it took too long, or there were too few events for a measurement.
     """
     records = inputs.records()
     done = program.wait_for(inputs.committed, 0)
@@ -100,10 +103,13 @@ def measure(
     program.wait_for(inputs.committed, records - 1)
     if rest is not None:
         program.wait_for(lambda: rest.is_at_end(markers=1), 0)
+    taken_in = round(events * (1 - done / records))
+    if not taken_in:
+        raise RuntimeError("its first commit had everything, so nothing is left to measure; give it more events")
     return Run(
         what,
         layout,
-        round(events * (1 - done / records)),
+        taken_in,
         time.perf_counter() - wall,
         program.cpu_s() - cpu,
         program.peak_rss_mb(),
