@@ -19,6 +19,7 @@ class JoinerConfig(Section):
 
     memory_mb: int = Field(1_024, ge=16, le=1_000_000)
     details_mb: int = Field(512, ge=1, le=1_000_000)
+    class_scores: bool = True
     max_open_rows: int = Field(200_000_000, ge=1_000)
     max_buffered_feature_rows: int = Field(200_000, ge=0)
     max_segment_values: int = Field(200, ge=1)

@@ -20,6 +20,7 @@ class JoinerSettings:
         limits: how long rows wait for each other.
         cutoffs: how many first items of a ranking are looked at, rising.
         details_bytes: the memory that the members of sets, rankings and gains may take.
+        class_scores: whether the scores of multiclass models are kept among them.
         learn_rows: rows that make a reference.
         reference_bins: the most bins of a feature's numbers.
         reference_max_categories: the most texts of a feature with a bin of their own.
@@ -39,6 +40,7 @@ class JoinerSettings:
     limits: JoinLimits
     cutoffs: tuple[int, ...]
     details_bytes: int
+    class_scores: bool
     learn_rows: int
     reference_bins: int
     reference_max_categories: int
@@ -72,6 +74,7 @@ def joiner_settings(config: Config) -> JoinerSettings:
         ),
         cutoffs=tuple(sorted(config.quality.ranking_cutoffs)),
         details_bytes=config.joiner.details_mb << 20,
+        class_scores=config.joiner.class_scores,
         learn_rows=config.reference.learn_rows,
         reference_bins=config.reference.bins,
         reference_max_categories=config.reference.max_categories,

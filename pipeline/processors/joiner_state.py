@@ -78,7 +78,9 @@ class JoinerState:
         self.segment_sets = SegmentSets(settings.max_segment_values, pairs=settings.segment_pairs)
         self.classes = ClassCodes(settings.max_classes)
         kept = Details(details, settings.limits.horizon_ms)
-        self.members = MemberStore(kept, self.classes, settings.limits, settings.cutoffs)
+        self.members = MemberStore(
+            kept, self.classes, settings.limits, settings.cutoffs, class_scores=settings.class_scores
+        )
         self._expiry_ms: dict[int, int] = {}
         self._forgotten_ms = NEVER  # parts that expire before this are deleted
         self._next_part = 0

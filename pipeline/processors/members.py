@@ -57,13 +57,23 @@ class MemberStore:
         classes: the partition's class codes.
         limits: how long rows wait for each other.
         cutoffs: how many first items of a ranking are looked at, rising.
+        class_scores: whether the scores of multiclass models are kept.
     """
 
-    def __init__(self, details: Details, classes: ClassCodes, limits: JoinLimits, cutoffs: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        details: Details,
+        classes: ClassCodes,
+        limits: JoinLimits,
+        cutoffs: tuple[int, ...],
+        *,
+        class_scores: bool = True,
+    ) -> None:
         self.details = details
         self._classes = classes
         self._limits = limits
         self._cutoffs = cutoffs
+        self._class_scores = class_scores
 
     def of_predictions(self, rows: Predictions, kept: Int64s, value: Int64s) -> Listed:
         """The members of predictions.
@@ -79,8 +89,12 @@ class MemberStore:
             Their lists; of a class with scores, the class itself comes first.
         """
         at, lists = _of_kept(rows.members, kept)
+        of_group = np.array([one.task for one in rows.groups], np.int64)
+        if not self._class_scores:
+            listed_at = np.flatnonzero(of_group[rows.group[kept[at]]] != Task.MULTICLASS)
+            at, lists = at[listed_at], take_lists(lists, listed_at)
         group = rows.group[kept[at]].astype(np.int64)
-        tasks = np.array([one.task for one in rows.groups], np.int64)[group]
+        tasks = of_group[group]
         is_set, scored = tasks == Task.MULTILABEL, np.flatnonzero(tasks == Task.MULTICLASS)
         models, in_order = [one.model for one in rows.groups], tasks == Task.RANKING
         listed = self._encoded(

@@ -20,9 +20,10 @@ LIMITS = JoinLimits(horizon_ms=800, early_ms=100)
 class Members:
     """The members of a partition that allows three classes a model."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, class_scores: bool = True) -> None:
         self.classes = ClassCodes(3)
-        self.store = MemberStore(Details(SharedMemory(1 << 20), LIMITS.horizon_ms), self.classes, LIMITS, (1, 5, 10))
+        details = Details(SharedMemory(1 << 20), LIMITS.horizon_ms)
+        self.store = MemberStore(details, self.classes, LIMITS, (1, 5, 10), class_scores=class_scores)
 
     def predict(
         self, *rows: tuple[Any, ...], time_ms: int = 0, decoded_codes: list[int | None] | None = None
@@ -134,6 +135,18 @@ def test_a_class_with_scores_leads_their_list_and_its_hash_is_no_class_code() ->
     assert values[1] < 0
     assert values[1] != values[0]
     assert members.store.details.read(np.array(values), np.ones(5, bool))[1].tolist() == [True] * 4 + [False]
+
+
+def test_scores_that_are_not_wanted_leave_the_class_alone_and_the_other_lists_there() -> None:
+    members = Members(class_scores=False)
+    scores = {"cat": 0.5, "dog": 0.5}
+    listed, value = members.predict(
+        ("m", "multiclass", "cat", scores), ("n", "multilabel", ["cat"]), decoded_codes=[7, None]
+    )
+    assert value[0] == 7
+    assert listed.at.tolist() == [1]
+    assert listed.known.all()
+    assert members.names(value[1]) == ["cat"]
 
 
 def test_members_are_there_for_as_long_as_their_rows() -> None:
