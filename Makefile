@@ -49,7 +49,7 @@ lint: $(VENV)/.dev
 
 # Most tests wait for processes and brokers: two at a time take half as long.
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations=15
 
 demo: $(VENV)/.demo
 	$(BIN)/driftline demo $(if $(DURATION),--duration $(DURATION))
