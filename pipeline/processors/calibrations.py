@@ -7,7 +7,6 @@ a final window's estimates are the same in every replay.
 The changelog has ``calibration, model, version`` with the rows so far, then with the fit.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 
 import orjson
@@ -60,7 +59,7 @@ class Calibrations:
         """
         version = (group.model, group.model_version)
         # Of windows that overlap, those that tile time: no row may count twice.
-        tiles = size == self._size and start_ms % math.lcm(size.size_ms, size.slide_ms) == 0
+        tiles = size == self._size and size.tiles(start_ms)
         if not tiles or version in self._fits or rows.is_zero():
             return
         known = self._rows.setdefault(version, Scores())

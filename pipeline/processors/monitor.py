@@ -26,6 +26,7 @@ from pipeline.processors.maturity import Kind, add_maturity
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
 from pipeline.processors.monitor_state import MonitorState
 from pipeline.processors.partials import CellKey, Progress, read_cell, read_hosts
+from pipeline.processors.past_errors import add_expected_errors
 from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import Pane, PublishedWindow, Track
 from pipeline.processors.window_events import add_report, encode_event, host_event, window_event
@@ -198,6 +199,7 @@ class MonitorTask:
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
         if group.model_version:
             self._estimate(event, merged, track, size, start_ms)
+            add_expected_errors(event, merged, self._state.past_errors, (group, track.segment, size), start_ms)
             self._mature(event, merged, (group, track.segment, size), start_ms)
         if group.model_version and track.segment == NO_SEGMENT:
             self._compare(event, context, group, size, start_ms)

@@ -109,6 +109,10 @@ def cells_of(batch: Sequence[Row]) -> Cells:
     )
 
 
+def coded(row: Row, index: int, number: float) -> int:
+    return int(np.array([number]).view(np.int64)[0]) if GROUPS[row.group].task is Task.REGRESSION else index
+
+
 def predictions_of(batch: Sequence[Row]) -> Predictions:
     count = len(batch)
     tables = []
@@ -125,7 +129,7 @@ def predictions_of(batch: Sequence[Row]) -> Predictions:
         key=np.zeros((count, 2), np.uint64),
         timestamp_ms=np.array([row.pane for row in batch], np.int64),
         group=np.array([row.group for row in batch], np.int32),
-        value=np.array([row.predicted for row in batch], np.int64),
+        value=np.array([coded(row, row.predicted, row.numbers[0]) for row in batch], np.int64),
         score=np.array([row.score for row in batch], np.float64),
         latency_ms=np.array([row.latency_ms for row in batch], np.float64),
         segment_set=np.zeros(count, np.int32),
@@ -150,11 +154,6 @@ def guessed_of(row: Row) -> Sequence[tuple[int, float]]:
 
 
 def changes_of(batch: Sequence[Row]) -> LabelChanges:
-    def coded(row: Row, index: int, number: float) -> int:
-        if GROUPS[row.group].task is Task.REGRESSION:
-            return int(np.array([number]).view(np.int64)[0])
-        return index
-
     return LabelChanges(
         predicted=np.array([coded(row, row.predicted, row.numbers[0]) for row in batch], np.int64),
         label=np.array([coded(row, row.label, row.numbers[1]) for row in batch], np.int64),

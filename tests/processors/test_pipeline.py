@@ -29,7 +29,7 @@ RULES = Rules(
 )
 LEFT_FOR_EVER = {
     b"dictionary", b"meta", b"learned", b"announced", b'"progress"', b'"reference"', b'"rule"', b'"ageing"',
-    b'"calibration"',
+    b'"calibration"', b'"errors"',
 }  # fmt: skip
 
 
@@ -156,6 +156,7 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
     estimated = [event["estimated"].get("calibration") for event in said[0][0].values()]
     assert "none" in estimated
     assert "identity" in estimated or "isotonic" in estimated
+    assert any(event["estimated"].get("mae") is not None for event in said[0][0].values())
     places = [tuple(letter[:4]) for letter in said[0][1]]
     assert len(set(places)) == len(places) > 10, "each bad row goes to dead letters once"
 
