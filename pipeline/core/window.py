@@ -38,8 +38,8 @@ class WindowSize:
         first = last - (self.size_ms - 1 - (timestamp_ms - last)) // self.slide_ms * self.slide_ms
         return iter(range(first, last + 1, self.slide_ms))
 
-    def tiles(self, start_ms: int) -> bool:
-        """Whether a window is one of those that cover time without a gap or an overlap.
+    def is_disjoint(self, start_ms: int) -> bool:
+        """Whether a window is one of those of which no two overlap.
 
         Args:
             start_ms: its start.

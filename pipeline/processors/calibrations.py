@@ -58,9 +58,9 @@ class Calibrations:
             rows: its scored rows with labels.
         """
         version = (group.model, group.model_version)
-        # Of windows that overlap, those that tile time: no row may count twice.
-        tiles = size == self._size and size.tiles(start_ms)
-        if not tiles or version in self._fits or rows.is_zero():
+        # Of windows that overlap, some that do not: no row may count twice.
+        counts = size == self._size and size.is_disjoint(start_ms)
+        if not counts or version in self._fits or rows.is_zero():
             return
         known = self._rows.setdefault(version, Scores())
         known.merge(rows)

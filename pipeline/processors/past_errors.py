@@ -72,7 +72,9 @@ class PastErrors:
             rows: its labelled rows.
         """
         version = (group.model, group.model_version)
-        if size != self._size or not size.tiles(start_ms) or version in self._learned or rows.is_zero():
+        # Of windows that overlap, some that do not: no row may count twice.
+        counts = size == self._size and size.is_disjoint(start_ms)
+        if not counts or version in self._learned or rows.is_zero():
             return
         known = self._rows.setdefault(version, BinnedErrors())
         known.merge(rows)
