@@ -4,8 +4,11 @@ Quality is estimated from them before there are labels. ``kernels/confidences.py
 at most ``CONFIDENCE_KEYS`` of them, and none while the model gives it less than half a unit.
 """
 
+from typing import Self
+
 import numpy as np
 
+from pipeline.core.accumulate.delays import NO_CLASS
 from pipeline.core.accumulate.key_counts import KeyCounts
 from pipeline.core.accumulate.pairs import task_pairs
 from pipeline.core.accumulate.predicted_scores import PredictedScores
@@ -23,11 +26,38 @@ from pipeline.core.kernels.pairs import narrow_pairs
 TASKS = frozenset({Task.MULTICLASS})
 """The tasks that it speaks of."""
 
+MAX_CLASSES = 1_000
+"""Classes that are counted apart, as many as a row may list: those whose names are least, for they are among the least
+wherever they are, so that the order of merging decides nothing."""
+
 
 class Confidences(PredictedScores):
-    """The scored predictions of one cell; ``classes`` holds what is counted of each class that was listed."""
+    """The scored predictions of one cell.
+
+    ``classes`` holds what is counted of each class that was listed; of those beyond ``MAX_CLASSES`` together, under
+    ``NO_CLASS``.
+    """
 
     __slots__ = ()
+
+    def merge(self, other: Self) -> None:
+        """Add another state.
+
+        Args:
+            other: the other state.
+        """
+        super().merge(other)
+        self.bound()
+
+    def bound(self) -> None:
+        """Put the classes together that are too many."""
+        if len(self.classes) <= MAX_CLASSES:
+            return
+        rest = KeyCounts()
+        for name in sorted(self.classes.keys() - {NO_CLASS})[MAX_CLASSES:]:
+            rest.merge(self.classes.pop(name))
+        if not rest.is_zero():
+            self.classes.setdefault(NO_CLASS, KeyCounts()).merge(rest)
 
 
 def halve_confidences(wire: Json) -> tuple[Json, Json] | None:
@@ -78,4 +108,5 @@ def fold_confidences(predictions: Predictions, cells: Cells, references: Referen
         for name, start, end in zip(classes.tolist(), ends, ends[1:], strict=False):
             if start < end:
                 state.classes[predictions.classes[name]] = KeyCounts((keys[start:end].copy(), counts[start:end].copy()))
+        state.bound()
     return states

@@ -13,6 +13,8 @@ Of the predictions P_c of a class, TP_c are expected to be right, and T_c rows o
 - ``precision_macro`` the mean of TP_c / P_c over classes that were predicted,
 - ``recall_macro`` the mean of TP_c / T_c over classes with an expected half row or more,
 - ``f1_macro`` the mean of 2 TP_c / (P_c + T_c) over classes of either.
+
+Averages leave out the classes that are too many to be counted apart.
 """
 
 import math
@@ -21,6 +23,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.core.accumulate.confidences import Confidences
+from pipeline.core.accumulate.delays import NO_CLASS
 from pipeline.core.events import Float64s, Json
 from pipeline.core.family import Report
 from pipeline.core.kernels.confidences import CONFIDENCE_KEYS, HALF_OCTAVE, OF_OTHERS, OF_SURE, PLACES, UNIT
@@ -62,9 +65,10 @@ def report_class_estimates(
 
 
 def _estimates(state: Confidences, calibration: ScoreCalibration | None) -> dict[str, float | None]:
-    table = np.zeros((len(state.classes), CONFIDENCE_KEYS))
-    for place, (_, counted) in enumerate(sorted(state.classes.items(), key=lambda item: item[0])):
-        keys, counts = counted.arrays
+    names = sorted(state.classes)
+    table = np.zeros((len(names), CONFIDENCE_KEYS))
+    for place, name in enumerate(names):
+        keys, counts = state.classes[name].arrays
         table[place, keys] = counts
     rows, units, others = table[:, :OF_SURE], table[:, OF_SURE:OF_OTHERS], table[:, OF_OTHERS:]
     sure = np.minimum(units / UNIT / np.maximum(rows, 1), 1.0)
@@ -76,7 +80,8 @@ def _estimates(state: Confidences, calibration: ScoreCalibration | None) -> dict
     given = others.sum(axis=0)
     missed = _sums(others * np.divide(left, given, out=np.zeros_like(left), where=given > 0))
     expected = [own + rest for own, rest in zip(hits, missed, strict=True)]
-    ratios = list(zip(hits, predicted, expected, strict=True))
+    known = [place for place, name in enumerate(names) if name != NO_CLASS]
+    ratios = [(hits[place], predicted[place], expected[place]) for place in known]
     return {
         "accuracy": math.fsum(hits) / sum(predicted),
         "precision_macro": _mean([hit / guesses for hit, guesses, _ in ratios if guesses]),

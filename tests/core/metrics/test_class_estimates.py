@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.accumulate.class_scores import RIGHT, fold_class_scores
-from pipeline.core.accumulate.confidences import Confidences, fold_confidences, halve_confidences
+from pipeline.core.accumulate.confidences import MAX_CLASSES, Confidences, fold_confidences, halve_confidences
 from pipeline.core.accumulate.confusion import fold_confusion
 from pipeline.core.events import Cells, Float64s, Group, Int64s, Json, LabelChanges, Members, Predictions, Ragged, Task
 from pipeline.core.family import Context
@@ -46,10 +46,10 @@ def fold(chances: Float64s, guess: Int64s | None = None) -> Confidences:
     return fold_lists(chances.argmax(axis=1) if guess is None else guess, ragged(chances), np.arange(count), count)
 
 
-def fold_lists(guess: Int64s, lists: Ragged, rows: Int64s, count: int) -> Confidences:
+def fold_lists(guess: Int64s, lists: Ragged, rows: Int64s, count: int, names: Sequence[str] = NAMES) -> Confidences:
     zeros, times, missing = np.zeros(count, np.int32), np.zeros(count, np.int64), np.full(count, np.nan)
     predictions = Predictions(
-        times, zeros, np.zeros((count, 2), np.uint64), times, zeros, guess, missing, missing, zeros, [GROUP], NAMES,
+        times, zeros, np.zeros((count, 2), np.uint64), times, zeros, guess, missing, missing, zeros, [GROUP], names,
         [()], members=Members(rows, lists),
     )  # fmt: skip
     return fold_confidences(predictions, cells(count), {}).get(0, Confidences())
@@ -167,6 +167,32 @@ def test_a_class_takes_a_bounded_number_of_counts() -> None:
     generator = np.random.default_rng(3)
     state = fold(generator.dirichlet(np.full(5, 0.2), 20_000))
     assert max(len(counted.arrays[0]) for counted in state.classes.values()) <= CONFIDENCE_KEYS < 200
+
+
+def test_classes_that_are_too_many_are_counted_together_whatever_the_order() -> None:
+    generator = np.random.default_rng(2)
+    listed = np.array([generator.choice(1_500, 40, replace=False) for _ in range(200)])
+    weights = generator.dirichlet(np.full(40, 0.3), 200)
+    guess = np.take_along_axis(listed, weights.argmax(axis=1)[:, None], axis=1)[:, 0]
+    names = [f"c{number}" for number in generator.permutation(1_500)]
+
+    def part(start: int, end: int) -> Confidences:
+        lists = Ragged(np.arange(end - start + 1) * 40, listed[start:end].ravel(), weights[start:end].ravel())
+        return fold_lists(guess[start:end], lists, np.arange(end - start), end - start, names)
+
+    whole = part(0, 200)
+    assert len(whole.classes) == MAX_CLASSES + 1
+    parts = (0, 50), (50, 120), (120, 200)
+    for order in (parts, parts[::-1]):
+        merged = Confidences()
+        for start, end in order:
+            merged.merge(part(start, end))
+        assert merged.to_wire() == whole.to_wire()
+    said = estimated(whole)
+    assert said["accuracy"] == pytest.approx(weights.max(axis=1).mean(), abs=2**-20)
+    kept = np.isin(guess, [place for place, name in enumerate(names) if name in whole.classes])
+    by_class = [weights.max(axis=1)[guess == name].mean() for name in np.unique(guess[kept])]
+    assert said["precision_macro"] == pytest.approx(np.mean(by_class), abs=2**-20)
 
 
 def test_halves_merge_to_the_whole() -> None:
