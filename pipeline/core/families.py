@@ -7,6 +7,8 @@ from pipeline.core.accumulate.binned_errors import BinnedErrors, fold_binned_err
 from pipeline.core.accumulate.bins import Bins, fold_bins, halve_bins
 from pipeline.core.accumulate.class_scores import TASKS as CLASS_SCORES_TASKS
 from pipeline.core.accumulate.class_scores import ClassScores, fold_class_scores, halve_class_scores
+from pipeline.core.accumulate.confidences import TASKS as CONFIDENCES_TASKS
+from pipeline.core.accumulate.confidences import Confidences, fold_confidences, halve_confidences
 from pipeline.core.accumulate.confusion import TASKS as CONFUSION_TASKS
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion, halve_confusion
 from pipeline.core.accumulate.delays import Delays, fold_delays, halve_delays
@@ -120,6 +122,14 @@ FAMILIES: tuple[Family[Any], ...] = (
         KeyCounts.from_wire,
         fold_predictions=fold_predicted_values,
         tasks=PREDICTED_VALUES_TASKS,
+    ),
+    Family(
+        "confidences",
+        Confidences,
+        Confidences.from_wire,
+        fold_predictions=fold_confidences,
+        halve=halve_confidences,
+        tasks=CONFIDENCES_TASKS,
     ),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(

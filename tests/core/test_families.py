@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.accumulate.offsets import fold_offsets
-from pipeline.core.events import Cells, FeatureColumn, FeatureTable, Group, LabelChanges, Predictions, Ragged, Task
+from pipeline.core.events import (
+    Cells,
+    FeatureColumn,
+    FeatureTable,
+    Group,
+    LabelChanges,
+    Members,
+    Predictions,
+    Ragged,
+    Task,
+)
 from pipeline.core.families import FAMILIES, Context, Family, State
 from pipeline.core.reference import ReferenceProfile, build_profile
 
@@ -137,7 +147,14 @@ def predictions_of(batch: Sequence[Row]) -> Predictions:
         classes=CLASSES,
         segment_sets=[()],
         features=tables,
+        members=members_of(batch),
     )
+
+
+def members_of(batch: Sequence[Row]) -> Members:
+    scored = [i for i, row in enumerate(batch) if GROUPS[row.group].task is Task.MULTICLASS and row.lists[0]]
+    scores = [[(code, abs(weight) / 9) for code, weight in batch[i].lists[0]] for i in scored]
+    return Members(np.array(scored, np.int64), ragged(scores))
 
 
 def ragged(lists: Sequence[Sequence[tuple[int, float]]]) -> Ragged:

@@ -124,7 +124,7 @@ SCORES: tuple[Metric, ...] = (
 _CBPE = "Kivimäki et al. 2025, JAIR 82; NannyML"
 _ESTIMATED = ("no_scores", "unknown_positive_class", "too_many_classes")
 _EXPECTED = (
-    ("accuracy", "(TP + TN) / n"),
+    ("accuracy", "(TP + TN) / n; of a multiclass model the sum of TP over its classes / n"),
     ("precision", "TP / (TP + FP)"),
     ("recall", "TP / (TP + FN)"),
     ("f1", "2 TP / (2 TP + FP + FN)"),

@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from pipeline.core.metrics.definition import Metric
-from pipeline.core.metrics.definitions_class_scores import CLASS_SCORES
+from pipeline.core.metrics.definitions_class_scores import CLASS_ESTIMATES, CLASS_SCORES
 from pipeline.core.metrics.definitions_classes import CLASSES
 from pipeline.core.metrics.definitions_compared import AGEING, GENERALISATION, OBJECTIVES, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
@@ -18,7 +18,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Classes": CLASSES,
     "Scores": SCORES,
     "Scores of several classes": CLASS_SCORES,
-    "Estimates without labels": ESTIMATES,
+    "Estimates without labels": (*ESTIMATES, *CLASS_ESTIMATES),
     "Sets of labels": SETS,
     "Rankings": RANKINGS,
     "Numbers": NUMBERS,

@@ -16,6 +16,7 @@ from pipeline.config import Config
 from pipeline.core.accumulate.binned_errors import BinnedErrors, fold_binned_errors
 from pipeline.core.accumulate.bins import Bins
 from pipeline.core.accumulate.class_scores import ClassScores, fold_class_scores
+from pipeline.core.accumulate.confidences import Confidences, fold_confidences
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion
 from pipeline.core.accumulate.counts import Counts
 from pipeline.core.accumulate.delays import Delays, fold_delays
@@ -41,6 +42,7 @@ from pipeline.core.events import (
     Int64s,
     Json,
     LabelChanges,
+    Members,
     Predictions,
     Ragged,
     Resources,
@@ -48,6 +50,7 @@ from pipeline.core.events import (
 )  # fmt: skip
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.ageing import Trend, report_ageing
+from pipeline.core.metrics.class_estimates import report_class_estimates
 from pipeline.core.metrics.document import as_markdown
 from pipeline.core.metrics.estimates import report_estimates
 from pipeline.core.metrics.expected_errors import learn_errors, report_expected_errors
@@ -144,7 +147,18 @@ def class_scores(changes: LabelChanges, where: Cells) -> dict[str, State]:
     """Half sure of what was predicted, but of the last row."""
     lists = lists_of([[guess, guess] for guess in changes.predicted[:-1].tolist()] + [[]])
     guessed = replace(lists, weights=lists.weights / 2)
-    return {"class_scores": fold_class_scores(replace(changes, guessed=guessed), where).get(0, ClassScores())}
+    rows = len(changes) - 1
+    listed = Ragged(np.arange(rows + 1), changes.predicted[:-1], np.linspace(0.25, 0.75, rows))
+    zeros, times, missing = np.zeros(rows + 1, np.int32), np.zeros(rows + 1, np.int64), np.full(rows + 1, math.nan)
+    predictions = Predictions(
+        times, zeros, np.zeros((rows + 1, 2), np.uint64), times, zeros, changes.predicted, missing, missing, zeros,
+        where.groups, changes.classes, [()],
+        members=Members(np.arange(rows), listed),
+    )  # fmt: skip
+    return {
+        "class_scores": fold_class_scores(replace(changes, guessed=guessed), where).get(0, ClassScores()),
+        "confidences": fold_confidences(predictions, where, {}).get(0, Confidences()),
+    }
 
 
 def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dict[str, State]:
@@ -208,6 +222,10 @@ def event_of(
         # Learned from the window itself: predictions that are off by too much to be learned from are unseen.
         past_errors = learn_errors(rows_of) if len(rows_of.bins) else None
         add_report(event, report_expected_errors(values, past_errors, event))
+    if task is Task.MULTICLASS:
+        confidences = states.get("confidences", Confidences())
+        assert isinstance(confidences, Confidences)
+        add_report(event, report_class_estimates(confidences, None, event))
     age = Age(age_ms, 60_000, final=False)
     add_maturity(event, track.merged(0, 60_000, 60_000), past, age, MaturitySettings(20, 0.1, 0.95))
     tracked = ("accuracy", "f1_macro", "mae", "r2")
