@@ -2,14 +2,19 @@
 
 from typing import Any
 
+from pipeline.core.accumulate.binned_errors import TASKS as BINNED_ERRORS_TASKS
+from pipeline.core.accumulate.binned_errors import BinnedErrors, fold_binned_errors
 from pipeline.core.accumulate.bins import Bins, fold_bins, halve_bins
 from pipeline.core.accumulate.class_scores import TASKS as CLASS_SCORES_TASKS
 from pipeline.core.accumulate.class_scores import ClassScores, fold_class_scores, halve_class_scores
+from pipeline.core.accumulate.confidences import TASKS as CONFIDENCES_TASKS
+from pipeline.core.accumulate.confidences import Confidences, fold_confidences, halve_confidences
 from pipeline.core.accumulate.confusion import TASKS as CONFUSION_TASKS
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion, halve_confusion
 from pipeline.core.accumulate.delays import Delays, fold_delays, halve_delays
 from pipeline.core.accumulate.errors import TASKS as ERRORS_TASKS
 from pipeline.core.accumulate.errors import Errors, fold_errors
+from pipeline.core.accumulate.key_counts import KeyCounts
 from pipeline.core.accumulate.latency import Latency, fold_latency
 from pipeline.core.accumulate.moments import Moments, fold_moments, halve_moments
 from pipeline.core.accumulate.multilabel import TASKS as MULTILABEL_TASKS
@@ -21,6 +26,8 @@ from pipeline.core.accumulate.predicted_scores import (
     fold_predicted_scores,
     halve_predicted_scores,
 )
+from pipeline.core.accumulate.predicted_values import TASKS as PREDICTED_VALUES_TASKS
+from pipeline.core.accumulate.predicted_values import fold_predicted_values
 from pipeline.core.accumulate.ranking import TASKS as RANKING_TASKS
 from pipeline.core.accumulate.ranking import Ranking, fold_ranking
 from pipeline.core.accumulate.residuals import TASKS as RESIDUALS_TASKS
@@ -93,6 +100,13 @@ FAMILIES: tuple[Family[Any], ...] = (
         report=report_residuals,
         tasks=RESIDUALS_TASKS,
     ),
+    Family(
+        "binned_errors",
+        BinnedErrors,
+        BinnedErrors.from_wire,
+        fold_labels=fold_binned_errors,
+        tasks=BINNED_ERRORS_TASKS,
+    ),
     Family("delays", Delays, Delays.from_wire, fold_labels=fold_delays, report=report_delays, halve=halve_delays),
     Family(
         "predicted_scores",
@@ -101,6 +115,21 @@ FAMILIES: tuple[Family[Any], ...] = (
         fold_predictions=fold_predicted_scores,
         halve=halve_predicted_scores,
         tasks=PREDICTED_SCORES_TASKS,
+    ),
+    Family(
+        "predicted_values",
+        KeyCounts,
+        KeyCounts.from_wire,
+        fold_predictions=fold_predicted_values,
+        tasks=PREDICTED_VALUES_TASKS,
+    ),
+    Family(
+        "confidences",
+        Confidences,
+        Confidences.from_wire,
+        fold_predictions=fold_confidences,
+        halve=halve_confidences,
+        tasks=CONFIDENCES_TASKS,
     ),
     Family("latency", Latency, Latency.from_wire, fold_predictions=fold_latency, report=report_latency),
     Family(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, lcm
 
 from pipeline.core.durations import format_duration, parse_duration_ms
 
@@ -37,6 +37,14 @@ class WindowSize:
         last = timestamp_ms - timestamp_ms % self.slide_ms
         first = last - (self.size_ms - 1 - (timestamp_ms - last)) // self.slide_ms * self.slide_ms
         return iter(range(first, last + 1, self.slide_ms))
+
+    def is_disjoint(self, start_ms: int) -> bool:
+        """Whether a window is one of those of which no two overlap.
+
+        Args:
+            start_ms: its start.
+        """
+        return start_ms % lcm(self.size_ms, self.slide_ms) == 0
 
     def last_end_ms(self, timestamp_ms: int) -> int:
         """When the last window that contains a moment ends.

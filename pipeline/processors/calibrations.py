@@ -7,7 +7,6 @@ a final window's estimates are the same in every replay.
 The changelog has ``calibration, model, version`` with the rows so far, then with the fit.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 
 import orjson
@@ -59,9 +58,9 @@ class Calibrations:
             rows: its scored rows with labels.
         """
         version = (group.model, group.model_version)
-        # Of windows that overlap, those that tile time: no row may count twice.
-        tiles = size == self._size and start_ms % math.lcm(size.size_ms, size.slide_ms) == 0
-        if not tiles or version in self._fits or rows.is_zero():
+        # Of windows that overlap, some that do not: no row may count twice.
+        counts = size == self._size and size.is_disjoint(start_ms)
+        if not counts or version in self._fits or rows.is_zero():
             return
         known = self._rows.setdefault(version, Scores())
         known.merge(rows)

@@ -10,6 +10,8 @@ from functools import partial
 import orjson
 
 from pipeline.config import Config
+from pipeline.core.accumulate.class_scores import ClassScores
+from pipeline.core.accumulate.confidences import Confidences
 from pipeline.core.accumulate.hosts import Readings
 from pipeline.core.accumulate.predicted_scores import PredictedScores
 from pipeline.core.accumulate.scores import Scores
@@ -17,6 +19,7 @@ from pipeline.core.codec import decode_models, encode_dead_letter
 from pipeline.core.errors import DriftlineError
 from pipeline.core.events import NO_SEGMENT, DeadLetter, Flush, Group, Json, OutputRecord, RecordBatch, Task
 from pipeline.core.families import Context, State
+from pipeline.core.metrics.class_estimates import report_class_estimates
 from pipeline.core.metrics.estimates import report_estimates
 from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.maturity import Age
@@ -26,6 +29,7 @@ from pipeline.processors.maturity import Kind, add_maturity
 from pipeline.processors.monitor_config import MonitorSettings, monitor_settings
 from pipeline.processors.monitor_state import MonitorState
 from pipeline.processors.partials import CellKey, Progress, read_cell, read_hosts
+from pipeline.processors.past_errors import add_expected_errors
 from pipeline.processors.ranking import worst_segments
 from pipeline.processors.tracks import Pane, PublishedWindow, Track
 from pipeline.processors.window_events import add_report, encode_event, host_event, window_event
@@ -198,6 +202,7 @@ class MonitorTask:
         event = window_event(context, merged, size, start_ms, revision=window.revision, now_ms=now_ms)
         if group.model_version:
             self._estimate(event, merged, track, size, start_ms)
+            add_expected_errors(event, merged, self._state.past_errors, (group, track.segment, size), start_ms)
             self._mature(event, merged, (group, track.segment, size), start_ms)
         if group.model_version and track.segment == NO_SEGMENT:
             self._compare(event, context, group, size, start_ms)
@@ -217,13 +222,20 @@ class MonitorTask:
     def _estimate(self, event: dict[str, Json], merged: Pane, track: Track, size: WindowSize, start_ms: int) -> None:
         """Add what quality is expected without labels; a window that is final then teaches what later scores mean."""
         group, calibrations = track.group, self._state.calibrations
-        scores, predicted = merged["scores"], merged["predicted_scores"]
-        if group.task is not Task.BINARY:
+        known = calibrations.get(group, start_ms + size.size_ms)
+        if group.task is Task.BINARY:
+            scores, predicted = merged["scores"], merged["predicted_scores"]
+            assert isinstance(scores, Scores)  # noqa: S101 - the registry made both
+            assert isinstance(predicted, PredictedScores)  # noqa: S101 - as above
+            add_report(event, report_estimates(predicted, known, (*scores.classes, *scores.predicted), event))
+        elif group.task is Task.MULTICLASS:
+            of_classes, confidences = merged["class_scores"], merged["confidences"]
+            assert isinstance(of_classes, ClassScores)  # noqa: S101 - the registry made both
+            assert isinstance(confidences, Confidences)  # noqa: S101 - as above
+            scores = of_classes.sureness
+            add_report(event, report_class_estimates(confidences, known, event))
+        else:
             return
-        assert isinstance(scores, Scores)  # noqa: S101 - the registry made both
-        assert isinstance(predicted, PredictedScores)  # noqa: S101 - as above
-        names = (*scores.classes, *scores.predicted)
-        add_report(event, report_estimates(predicted, calibrations.get(group, start_ms + size.size_ms), names, event))
         if event["final"] and track.segment == NO_SEGMENT:
             calibrations.add(group, size, start_ms, scores)
 

@@ -14,7 +14,7 @@ model, model, version                                what the last ``model.v1`` 
 part, partition                                      there while only a part of a joiner partition's last cell has come
 past, model, version, task, segment, window, start   how labels came in a final window; see ``maturity``
 rule, … and triggered, …                             see ``alerting``
-objective, …, ageing, … and calibration, …           see ``objectives``, ``ageing`` and ``calibrations``
+objective, …, ageing, …, calibration, …, errors, …   see ``objectives``, ``ageing``, ``calibrations``, ``past_errors``
 ===================================================  ==========================================================
 """
 
@@ -34,11 +34,11 @@ from pipeline.processors.ageing import Ageing
 from pipeline.processors.alerting import Alerting
 from pipeline.processors.calibrations import Calibrations
 from pipeline.processors.hosts import HostPanes
-from pipeline.processors.maturity import KIND as PAST
 from pipeline.processors.maturity import PastWindows
 from pipeline.processors.monitor_config import MonitorSettings
 from pipeline.processors.objectives import Objectives
 from pipeline.processors.partials import Progress
+from pipeline.processors.past_errors import PastErrors
 from pipeline.processors.pieces import PieceLog, pack_states
 from pipeline.processors.tracks import PublishedWindow, Track, pane_from_json
 
@@ -61,11 +61,12 @@ class MonitorState:
         self.objectives = Objectives(settings.objectives, settings.pane_ms, settings.horizon_ms, settings.longest_ms)
         self.ageing = Ageing(settings.tracked, settings.sizes)
         self.calibrations = Calibrations(settings.quality, settings.sizes)
+        self.past_errors = PastErrors(settings.quality, settings.sizes)
         self.hosts = HostPanes(settings.sizes, settings.pane_ms)
         self.past = PastWindows(settings.maturity, settings.sizes, settings.horizon_ms)
-        self._parts: dict[str, Objectives | Ageing | Calibrations | HostPanes | PastWindows] = {
+        self._parts: dict[str, Objectives | Ageing | Calibrations | HostPanes | PastWindows | PastErrors] = {
             "objective": self.objectives, "ageing": self.ageing, "calibration": self.calibrations, "host": self.hosts,
-            PAST: self.past,
+            "past": self.past, "errors": self.past_errors,
         }  # fmt: skip
         self._progress: dict[int, Progress] = {}
         self._references: dict[tuple[str, str], ReferenceProfile] = {}
@@ -99,7 +100,7 @@ class MonitorState:
         open_windows = list(self._windows_over(start_ms))
         if not open_windows:
             return False
-        track = self._track(key)
+        states, track = self.past_errors.wanted(key[0], states), self._track(key)
         if start_ms not in track.panes:
             self._expect_old_pane(key, start_ms)
         self.objectives.count(*key, start_ms, states)

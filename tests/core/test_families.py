@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.accumulate.offsets import fold_offsets
-from pipeline.core.events import Cells, FeatureColumn, FeatureTable, Group, LabelChanges, Predictions, Ragged, Task
+from pipeline.core.events import (
+    Cells,
+    FeatureColumn,
+    FeatureTable,
+    Group,
+    LabelChanges,
+    Members,
+    Predictions,
+    Ragged,
+    Task,
+)
 from pipeline.core.families import FAMILIES, Context, Family, State
 from pipeline.core.reference import ReferenceProfile, build_profile
 
@@ -109,6 +119,10 @@ def cells_of(batch: Sequence[Row]) -> Cells:
     )
 
 
+def coded(row: Row, index: int, number: float) -> int:
+    return int(np.array([number]).view(np.int64)[0]) if GROUPS[row.group].task is Task.REGRESSION else index
+
+
 def predictions_of(batch: Sequence[Row]) -> Predictions:
     count = len(batch)
     tables = []
@@ -125,7 +139,7 @@ def predictions_of(batch: Sequence[Row]) -> Predictions:
         key=np.zeros((count, 2), np.uint64),
         timestamp_ms=np.array([row.pane for row in batch], np.int64),
         group=np.array([row.group for row in batch], np.int32),
-        value=np.array([row.predicted for row in batch], np.int64),
+        value=np.array([coded(row, row.predicted, row.numbers[0]) for row in batch], np.int64),
         score=np.array([row.score for row in batch], np.float64),
         latency_ms=np.array([row.latency_ms for row in batch], np.float64),
         segment_set=np.zeros(count, np.int32),
@@ -133,7 +147,14 @@ def predictions_of(batch: Sequence[Row]) -> Predictions:
         classes=CLASSES,
         segment_sets=[()],
         features=tables,
+        members=members_of(batch),
     )
+
+
+def members_of(batch: Sequence[Row]) -> Members:
+    scored = [i for i, row in enumerate(batch) if GROUPS[row.group].task is Task.MULTICLASS and row.lists[0]]
+    scores = [[(code, abs(weight) / 9) for code, weight in batch[i].lists[0]] for i in scored]
+    return Members(np.array(scored, np.int64), ragged(scores))
 
 
 def ragged(lists: Sequence[Sequence[tuple[int, float]]]) -> Ragged:
@@ -150,11 +171,6 @@ def guessed_of(row: Row) -> Sequence[tuple[int, float]]:
 
 
 def changes_of(batch: Sequence[Row]) -> LabelChanges:
-    def coded(row: Row, index: int, number: float) -> int:
-        if GROUPS[row.group].task is Task.REGRESSION:
-            return int(np.array([number]).view(np.int64)[0])
-        return index
-
     return LabelChanges(
         predicted=np.array([coded(row, row.predicted, row.numbers[0]) for row in batch], np.int64),
         label=np.array([coded(row, row.label, row.numbers[1]) for row in batch], np.int64),

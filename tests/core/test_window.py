@@ -1,5 +1,7 @@
 """Windows by drawings, and against a brute-force oracle that looks at every start there is."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +130,12 @@ def test_windows_that_share_only_tiny_panes_are_refused_together() -> None:
         pane_ms(some)
     assert pane_ms([parse_window("1d"), parse_window("1m")]) == 60_000
     assert MAX_PANES_PER_WINDOW >= 86_400_000 // 60_000
+
+
+@given(size=sizes)
+def test_disjoint_windows_do_not_overlap_and_leave_no_gap_where_none_is_needed(size: WindowSize) -> None:
+    kept = [start for start in range(-50 * size.slide_ms, 51 * size.slide_ms, size.slide_ms) if size.is_disjoint(start)]
+    assert all(later - start >= size.size_ms for start, later in pairwise(kept))
+    assert 0 in kept
+    if size.size_ms % size.slide_ms == 0:
+        assert all(later - start == size.size_ms for start, later in pairwise(kept))

@@ -29,7 +29,7 @@ RULES = Rules(
 )
 LEFT_FOR_EVER = {
     b"dictionary", b"meta", b"learned", b"announced", b'"progress"', b'"reference"', b'"rule"', b'"ageing"',
-    b'"calibration"',
+    b'"calibration"', b'"errors"',
 }  # fmt: skip
 
 
@@ -156,8 +156,38 @@ def test_interleavings_differ_in_nothing_that_is_said(seed: int) -> None:
     estimated = [event["estimated"].get("calibration") for event in said[0][0].values()]
     assert "none" in estimated
     assert "identity" in estimated or "isotonic" in estimated
+    assert any(event["estimated"].get("mae") is not None for event in said[0][0].values())
     places = [tuple(letter[:4]) for letter in said[0][1]]
     assert len(set(places)) == len(places) > 10, "each bad row goes to dead letters once"
+
+
+def test_estimates_of_several_classes_are_corrected_by_what_is_final_whatever_the_interleaving() -> None:
+    """A model that is always three quarters sure, and right in a third of its rows."""
+    said = []
+    for order in range(2):
+        rng = random.Random(3)
+        predictions, labels = make_traffic(rng, 250)
+        for event in (one for part in predictions for one in part):
+            others = {name: 0.125 for name in ("a", "b", "7") if name != event["prediction"]}
+            event["scores"] = {event["prediction"]: 0.75, **others}
+        loop = Loop(make_config())
+        for topic, parts in (("predictions", predictions), ("labels", labels)):
+            for partition, events in enumerate(parts):
+                put_log(loop, topic, partition, events, None)
+        run(loop, random.Random(order), 200)
+        said.append(final_events(loop))
+    assert said[0] == said[1]
+    by_method: dict[str, list[Any]] = defaultdict(list)
+    for event in said[0].values():
+        if event["estimated"]:
+            by_method[event["estimated"]["calibration"]].append(event)
+    assert {event["estimated"]["accuracy"] for event in by_method["none"]} == {0.75}
+    corrected = [event for event in by_method["isotonic"] if event["model_version"] == "1"]
+    assert len({round(event["estimated"]["accuracy"], 12) for event in corrected}) == 1
+    assert 0.1 < corrected[0]["estimated"]["accuracy"] < 0.6
+    for event in corrected:
+        real, error = event["quality"]["accuracy"], event["estimated"]["error"]["accuracy"]
+        assert error == (None if real is None else event["estimated"]["accuracy"] - real)
 
 
 def test_every_record_is_what_its_schema_says() -> None:

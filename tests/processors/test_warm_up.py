@@ -18,7 +18,7 @@ def loaded():
             for signature in getattr(kernel, "nopython_signatures", ())}
 
 windows = {"sizes": ["2s"], "label_horizon": "10s", "allowed_lateness": "1s"}
-config = Config(windows=windows, reference={"learn_rows": 10})
+config = Config(windows=windows, reference={"learn_rows": 10}, quality={"calibration_rows": 10})
 warm_joiner(config)
 warm_monitor(config)
 warm = loaded()
@@ -39,6 +39,10 @@ for number in range(200):
     loop.put("predictions", number % 2, {"n": n, **several, "model_version": "1", "task": "multiclass",
              "prediction": ["cat"] * n, "scores": [{"cat": 0.5, "dog": 0.5}] * n}, COLUMNS)
     loop.put("labels", number % 2, {"n": n, **many, "label": [0] * n}, COLUMNS)
+    price = {**many, "model": "price"}
+    loop.put("predictions", number % 2, {"n": n, **price, "model_version": "1", "task": "regression",
+             "prediction": [1.5] * n}, COLUMNS)
+    loop.put("labels", number % 2, {"n": n, **price, "label": [2.5] * n}, COLUMNS)
     loop.put("labels", number % 2, {"n": n, **several, "label": ["dog"] * n}, COLUMNS)
     loop.put("resources", number % 2, {"host": "h", "timestamp_ms": row["timestamp_ms"], "metrics": {"x": 1}})
 loop.drain(start + 20_000)
@@ -46,6 +50,7 @@ loop.start()
 loop.drain(start + 80_000)
 assert loop.events("window-metrics")
 assert len(warm) > 10, warm
+assert any(event["estimated"].get("mae") for event in loop.events("window-metrics"))
 print(*sorted(loaded() - warm), sep="\\n")
 """
 

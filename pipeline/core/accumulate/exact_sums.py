@@ -4,6 +4,7 @@ from base64 import b64decode, b64encode
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.accumulate.exact_sum import ExactSum, sums_of_words
 from pipeline.core.events import Int32s, Int64s, Json
@@ -77,6 +78,10 @@ class ExactSums:
             limbs[:, self.low - low : self.high - low] = self.limbs
             self.low, self.limbs = low, limbs
         self.limbs[:, other.low - low : other.high - low] += other.limbs
+
+    def used(self) -> NDArray[np.bool_]:
+        """Which of the sums are not zero, bool[n]."""
+        return np.asarray(self._words().any(axis=1))
 
     @property
     def high(self) -> int:

@@ -14,3 +14,23 @@ CLASS_SCORES: tuple[Metric, ...] = (
         cost="count",
     ),
 )
+
+_EXPECTED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("precision_macro", "mean of TP / P over classes that were predicted", ()),
+    ("recall_macro", "mean of TP / T over classes with half an expected row or more", ("undefined",)),
+    ("f1_macro", "mean of 2 TP / (P + T) over classes that were predicted or have half an expected row or more", ()),
+)
+CLASS_ESTIMATES: tuple[Metric, ...] = tuple(
+    Metric(
+        f"estimated.{name}",
+        f"{definition}, of a multiclass model, with the counts that its scores make expected, as "
+        "`estimated.calibration` says of the predicted class's; the others share what that leaves",
+        "Kivimäki et al. 2025, JAIR 82; NannyML",
+        "plain Python",
+        exactness="probabilities within 2^-20; corrected ones are those of the mean of an eighth of an octave of 1 - s",
+        nulls=nulls,
+        cost="sketch",
+    )
+    for name, definition, nulls in _EXPECTED
+)
+"""What is expected of multiclass models without labels beside accuracy, from the scores of all predictions."""

@@ -124,12 +124,17 @@ SCORES: tuple[Metric, ...] = (
 _CBPE = "Kivimäki et al. 2025, JAIR 82; NannyML"
 _ESTIMATED = ("no_scores", "unknown_positive_class", "too_many_classes")
 _EXPECTED = (
-    ("accuracy", "(TP + TN) / n"),
+    ("accuracy", "(TP + TN) / n; of a multiclass model the sum of TP over its classes / n"),
     ("precision", "TP / (TP + FP)"),
     ("recall", "TP / (TP + FN)"),
     ("f1", "2 TP / (2 TP + FP + FN)"),
     ("specificity", "TN / (TN + FP)"),
     ("roc_auc", "share of pairs of a positive and a negative row in which the positive one is above, ties half"),
+)
+_EXPECTED_ERRORS = (
+    ("mae", "mean of the |e|", "the label's"),
+    ("mse", "mean of the e^2", "the label's, squared"),
+    ("rmse", "root of the mean of the e^2", "the label's"),
 )
 ESTIMATES: tuple[Metric, ...] = (
     *(
@@ -144,13 +149,46 @@ ESTIMATES: tuple[Metric, ...] = (
         )
         for name, formula in _EXPECTED
     ),
+    *(
+        Metric(
+            f"estimated.{name}",
+            f"{formula} expected of the predicted values, from the version's first labelled rows",
+            "NannyML, direct loss estimation",
+            _PLAIN,
+            unit,
+            exactness="of bins of predicted values, 8 to an octave; without past errors of 2^64 or more",
+            nulls=("no_past_errors", "unseen_predictions"),
+            cost="sketch",
+        )
+        for name, formula, unit in _EXPECTED_ERRORS
+    ),
+    Metric(
+        "estimated.unseen_share",
+        "share of a regression's predictions in bins that none of the rows was in whose errors were learned from",
+        "by definition",
+        _PLAIN,
+        nulls=("no_past_errors",),
+        cost="sketch",
+    ),
     Metric(
         "estimated.error.<metric>",
         "the estimate of the metric less its value in `quality`, of the labels of the same window",
         "by definition",
         _PLAIN,
+        "the metric's",
         exactness="see the metrics",
-        nulls=("no_labels", "no_scores", "undefined", "unknown_positive_class", "too_many_classes", "one_class"),
+        nulls=(
+            "no_labels",
+            "no_scores",
+            "undefined",
+            "unknown_positive_class",
+            "too_many_classes",
+            "one_class",
+            "no_past_errors",
+            "unseen_predictions",
+            "overflow",
+        ),
     ),
 )
-"""What is expected of binary models without labels, from the scores of all predictions."""
+"""What is expected without labels: of binary models from the scores of all predictions, of regressions from their
+values."""

@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from pipeline.core.metrics.definition import Metric
-from pipeline.core.metrics.definitions_class_scores import CLASS_SCORES
+from pipeline.core.metrics.definitions_class_scores import CLASS_ESTIMATES, CLASS_SCORES
 from pipeline.core.metrics.definitions_classes import CLASSES
 from pipeline.core.metrics.definitions_compared import AGEING, GENERALISATION, OBJECTIVES, WORST_SEGMENTS
 from pipeline.core.metrics.definitions_inputs import COUNTS, DATA_QUALITY, DRIFT, HOSTS, LATENCY
@@ -18,7 +18,7 @@ SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Classes": CLASSES,
     "Scores": SCORES,
     "Scores of several classes": CLASS_SCORES,
-    "Estimates without labels": ESTIMATES,
+    "Estimates without labels": (*ESTIMATES, *CLASS_ESTIMATES),
     "Sets of labels": SETS,
     "Rankings": RANKINGS,
     "Numbers": NUMBERS,
@@ -47,6 +47,8 @@ REASONS = {
     "undefined": "zero over zero, such as the precision of a class that was never predicted",
     "unknown_positive_class": "a single class name, other than `1`, was seen: which class is positive cannot be told",
     "too_many_classes": "a binary model with more than two class names, none of them `1`",
+    "no_past_errors": "too few labelled rows (`quality.calibration_rows`) in earlier final windows of the version",
+    "unseen_predictions": "over a tenth of the predictions are unlike all those whose errors were learned from",
     "no_scores": "no prediction carried a score, for quality none with a label; once for sections and bounds",
     "one_class": "all labels are of one class: there is no order to measure",
     "no_variance": "rows that are all alike, or a single one, give no standard error; that is not certainty",

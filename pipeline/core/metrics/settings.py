@@ -19,7 +19,7 @@ class QualitySettings:
         cutoffs: how many first items of a ranking are looked at, rising.
         top_k: among how many classes of the greatest scores the true one is looked for.
         calibration_bins: how many bins calibration is looked at in, a divisor of 20.
-        calibration_rows: after so many labelled rows it is settled what a version's scores mean.
+        calibration_rows: after so many labelled rows it is settled what a version's scores mean and how it errs.
     """
 
     interval_level: float = 0.95

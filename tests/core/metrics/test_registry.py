@@ -13,18 +13,22 @@ import numpy as np
 import pytest
 
 from pipeline.config import Config
+from pipeline.core.accumulate.binned_errors import BinnedErrors, fold_binned_errors
 from pipeline.core.accumulate.bins import Bins
 from pipeline.core.accumulate.class_scores import ClassScores, fold_class_scores
+from pipeline.core.accumulate.confidences import Confidences, fold_confidences
 from pipeline.core.accumulate.confusion import Confusion, fold_confusion
 from pipeline.core.accumulate.counts import Counts
 from pipeline.core.accumulate.delays import Delays, fold_delays
 from pipeline.core.accumulate.errors import fold_errors
 from pipeline.core.accumulate.hosts import fold_resources
+from pipeline.core.accumulate.key_counts import KeyCounts
 from pipeline.core.accumulate.latency import fold_latency
 from pipeline.core.accumulate.moments import fold_moments
 from pipeline.core.accumulate.multilabel import fold_multilabel
 from pipeline.core.accumulate.past_labels import PastLabels
 from pipeline.core.accumulate.predicted_scores import PredictedScores, fold_predicted_scores
+from pipeline.core.accumulate.predicted_values import fold_predicted_values
 from pipeline.core.accumulate.ranking import fold_ranking
 from pipeline.core.accumulate.residuals import fold_residuals
 from pipeline.core.accumulate.scores import Scores, fold_scores
@@ -38,6 +42,7 @@ from pipeline.core.events import (
     Int64s,
     Json,
     LabelChanges,
+    Members,
     Predictions,
     Ragged,
     Resources,
@@ -45,8 +50,10 @@ from pipeline.core.events import (
 )  # fmt: skip
 from pipeline.core.families import Context, State
 from pipeline.core.metrics.ageing import Trend, report_ageing
+from pipeline.core.metrics.class_estimates import report_class_estimates
 from pipeline.core.metrics.document import as_markdown
 from pipeline.core.metrics.estimates import report_estimates
+from pipeline.core.metrics.expected_errors import learn_errors, report_expected_errors
 from pipeline.core.metrics.generalisation import report_generalisation
 from pipeline.core.metrics.maturity import Age, MaturitySettings
 from pipeline.core.metrics.objectives import Objective
@@ -127,11 +134,31 @@ def predicted_scores(guess: Int64s, score: Float64s, names: Sequence[str]) -> di
     return {"predicted_scores": fold_predicted_scores(rows, cells(Task.BINARY, count), {})[0]}
 
 
+def predicted_values(guess: Int64s) -> dict[str, State]:
+    count, zeros, none = len(guess), np.zeros(len(guess), np.int32), np.full(len(guess), math.nan)
+    rows = Predictions(
+        guess, zeros, np.zeros((count, 2), np.uint64), guess, zeros, guess, none, none, zeros,
+        [Group("m", "1", Task.REGRESSION)], [], [()],
+    )  # fmt: skip
+    return {"predicted_values": fold_predicted_values(rows, cells(Task.REGRESSION, count), {})[0]}
+
+
 def class_scores(changes: LabelChanges, where: Cells) -> dict[str, State]:
     """Half sure of what was predicted, but of the last row."""
     lists = lists_of([[guess, guess] for guess in changes.predicted[:-1].tolist()] + [[]])
     guessed = replace(lists, weights=lists.weights / 2)
-    return {"class_scores": fold_class_scores(replace(changes, guessed=guessed), where).get(0, ClassScores())}
+    rows = len(changes) - 1
+    listed = Ragged(np.arange(rows + 1), changes.predicted[:-1], np.linspace(0.25, 0.75, rows))
+    zeros, times, missing = np.zeros(rows + 1, np.int32), np.zeros(rows + 1, np.int64), np.full(rows + 1, math.nan)
+    predictions = Predictions(
+        times, zeros, np.zeros((rows + 1, 2), np.uint64), times, zeros, changes.predicted, missing, missing, zeros,
+        where.groups, changes.classes, [()],
+        members=Members(np.arange(rows), listed),
+    )  # fmt: skip
+    return {
+        "class_scores": fold_class_scores(replace(changes, guessed=guessed), where).get(0, ClassScores()),
+        "confidences": fold_confidences(predictions, where, {}).get(0, Confidences()),
+    }
 
 
 def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dict[str, State]:
@@ -139,7 +166,12 @@ def of_labels(task: Task, predicted: Sequence[Any], label: Sequence[Any]) -> dic
     if task is Task.REGRESSION:
         guesses, truths = (np.array(column, np.float64).view(np.int64) for column in (predicted, label))
         changes = LabelChanges(guesses, truths, signs, [])
-        return {"errors": fold_errors(changes, where)[0], "residuals": fold_residuals(changes, where)[0]}
+        return {
+            "errors": fold_errors(changes, where)[0],
+            "residuals": fold_residuals(changes, where)[0],
+            "binned_errors": fold_binned_errors(changes, where).get(0, BinnedErrors()),
+            **predicted_values(guesses),
+        }
     if task is Task.RANKING:
         gains = replace(
             lists_of([sorted(one) for one in label]), weights=np.array([g for one in label for g in one.values()])
@@ -183,6 +215,17 @@ def event_of(
         assert isinstance(predicted, PredictedScores)
         known = None if "scores" in states else CALIBRATION
         add_report(event, report_estimates(predicted, known, event["quality"]["per_class"], event))
+    if task is Task.REGRESSION:
+        values, rows_of = states.get("predicted_values", KeyCounts()), states.get("binned_errors", BinnedErrors())
+        assert isinstance(values, KeyCounts)
+        assert isinstance(rows_of, BinnedErrors)
+        # Learned from the window itself: predictions that are off by too much to be learned from are unseen.
+        past_errors = learn_errors(rows_of) if len(rows_of.bins) else None
+        add_report(event, report_expected_errors(values, past_errors, event))
+    if task is Task.MULTICLASS:
+        confidences = states.get("confidences", Confidences())
+        assert isinstance(confidences, Confidences)
+        add_report(event, report_class_estimates(confidences, None, event))
     age = Age(age_ms, 60_000, final=False)
     add_maturity(event, track.merged(0, 60_000, 60_000), past, age, MaturitySettings(20, 0.1, 0.95))
     tracked = ("accuracy", "f1_macro", "mae", "r2")
