@@ -1,6 +1,5 @@
 """The join by small timelines. One letter a millisecond; H is the label horizon, A how long a label waits."""
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -291,12 +290,10 @@ def label_storm(count: int, *, rising: bool, predicted: bool) -> tuple[Store, in
 
 @pytest.mark.parametrize("rising", [True, False])
 @pytest.mark.parametrize("predicted", [True, False])
-def test_labels_of_one_id_cost_no_more_than_others(rising: bool, predicted: bool) -> None:  # noqa: FBT001 - two cases each
-    """Before there was a bound, 5,000 labels of one id took all memory; the time grew with their square."""
+def test_labels_of_one_id_are_kept_up_to_a_bound(rising: bool, predicted: bool) -> None:  # noqa: FBT001 - two cases each
+    """Before there was a bound, 5,000 labels of one id took all memory, and each walked over all before it."""
     count = 20_000
-    start_s = time.process_time()
     store, joined, lost = label_storm(count, rising=rising, predicted=predicted)
-    assert time.process_time() - start_s < 2
     assert len(store.store) <= MAX_KEPT_LABELS + 1
     if predicted:
         assert (joined, lost) == (count, 0)
