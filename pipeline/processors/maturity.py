@@ -88,7 +88,7 @@ class PastWindows:
         """
         counts, delays = pane[COUNTS], pane["delays"]
         assert isinstance(counts, Counts)  # noqa: S101 - the registry made them
-        assert isinstance(delays, Delays)  # noqa: S101
+        assert isinstance(delays, Delays)  # noqa: S101 - as above
         if counts["predictions"]:
             past = PastLabels.of_window(counts["predictions"], delays)
             self._keep(kind, start_ms, past)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.core.events import Cells, FeatureTable, Int32s, Int64s, Task
+from pipeline.core.events import Cells, FeatureTable, Float64s, Int32s, Int64s, Task
 from pipeline.core.family import State
 from pipeline.core.kernels.pairs import narrow_pairs
 
@@ -77,6 +77,25 @@ def task_pairs(cells: Cells, tasks: Container[Task]) -> Pairs:
     kept = wanted[cells.cell]
     numbers = np.cumsum(wanted, dtype=np.int32) - np.int32(1)
     return Pairs(cells.row[kept], numbers[cells.cell[kept]], np.flatnonzero(wanted).astype(np.int32))
+
+
+def scored_pairs(pairs: Pairs, score: Float64s) -> tuple[Int64s, Pairs]:
+    """The pairs whose row carries a score.
+
+    Args:
+        pairs: pairs whose place is the row.
+        score: float64[n], NaN where absent.
+
+    Returns:
+        int64[k], the rows with a score that have a pair, rising; pairs whose place is one of the k.
+    """
+    scored = np.zeros(len(score), bool)
+    scored[pairs.at] = True
+    rows = np.flatnonzero(scored & ~np.isnan(score))
+    position = np.full(len(score), -1, np.int32)
+    position[rows] = np.arange(len(rows), dtype=np.int32)
+    at, cell, touched = narrow_pairs(pairs.at, pairs.cell, position, len(pairs.cells))
+    return rows, Pairs(at, cell, pairs.cells[touched])
 
 
 def merge_into(states: dict[int, S], cells: Sequence[int], fresh: Sequence[S]) -> None:

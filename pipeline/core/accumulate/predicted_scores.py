@@ -9,13 +9,12 @@ from typing import Self
 import numpy as np
 
 from pipeline.core.accumulate.key_counts import KeyCounts
-from pipeline.core.accumulate.pairs import task_pairs
+from pipeline.core.accumulate.pairs import scored_pairs, task_pairs
 from pipeline.core.accumulate.score_bins import keys_of
 from pipeline.core.accumulate.scores import used_slots
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import Cells, Json, Predictions, Task
 from pipeline.core.family import References
-from pipeline.core.kernels.pairs import narrow_pairs
 from pipeline.core.kernels.scores import KEYS, count_keys
 
 TASKS = frozenset({Task.BINARY})
@@ -95,16 +94,10 @@ def fold_predicted_scores(predictions: Predictions, cells: Cells, references: Re
     Returns:
         A state for each cell with a row of a binary model that carries a score.
     """
-    pairs = task_pairs(cells, TASKS)
-    scored = np.zeros(len(predictions), bool)
-    scored[pairs.at] = True
-    scored &= ~np.isnan(predictions.score)
-    rows = np.flatnonzero(scored)
+    rows, pairs = scored_pairs(task_pairs(cells, TASKS), predictions.score)
     if not len(rows):
         return {}
-    position = np.full(len(predictions), -1, np.int32)
-    position[rows] = np.arange(len(rows), dtype=np.int32)
-    at, cell, touched = narrow_pairs(pairs.at, pairs.cell, position, len(pairs.cells))
+    at, cell = pairs.at, pairs.cell
     guess, of_guess = distinct_codes(predictions.value[rows])
     slot = cell * np.int32(len(guess)) + of_guess.astype(np.int32)[at]
     # As the join keeps them; adding 0 turns -0 into 0.
@@ -112,7 +105,7 @@ def fold_predicted_scores(predictions: Predictions, cells: Cells, references: Re
     used, slot = used_slots(slot, len(guess))
     keys, counts = count_keys(keys_of(score), np.ones(len(rows), np.int64), at, slot, len(used))
     ends = np.searchsorted(keys, np.arange(len(used) + 1) * KEYS).tolist()
-    places = pairs.cells[touched].tolist()
+    places = pairs.cells.tolist()
     states = {place: PredictedScores() for place in places}
     for number, (start, end) in enumerate(pairwise(ends)):
         if start < end:

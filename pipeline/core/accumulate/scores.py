@@ -12,11 +12,10 @@ import numpy as np
 
 from pipeline.core.accumulate.exact_sum import ExactSum, sum_squares, sum_values
 from pipeline.core.accumulate.key_counts import KeyCounts
-from pipeline.core.accumulate.pairs import task_pairs
+from pipeline.core.accumulate.pairs import scored_pairs, task_pairs
 from pipeline.core.accumulate.score_bins import terms_of
 from pipeline.core.distinct import distinct_codes
 from pipeline.core.events import Cells, Float64s, Int32s, Int64s, Json, LabelChanges, Task
-from pipeline.core.kernels.pairs import narrow_pairs
 from pipeline.core.kernels.scores import (
     KEYS,
     PARTS,
@@ -181,23 +180,17 @@ def fold_scores(changes: LabelChanges, cells: Cells) -> dict[int, Scores]:
     """
     if not len(changes.score):
         return {}
-    pairs = task_pairs(cells, TASKS)
-    scored = np.zeros(len(changes), bool)
-    scored[pairs.at] = True
-    scored &= ~np.isnan(changes.score)
-    rows = np.flatnonzero(scored)
+    rows, pairs = scored_pairs(task_pairs(cells, TASKS), changes.score)
     if not len(rows):
         return {}
-    position = np.full(len(changes), -1, np.int32)
-    position[rows] = np.arange(len(rows), dtype=np.int32)
-    at, cell, touched = narrow_pairs(pairs.at, pairs.cell, position, len(pairs.cells))
+    at, cell = pairs.at, pairs.cell
     sign = changes.sign[rows]
     label, of_label = distinct_codes(changes.label[rows])
     guess, of_guess = distinct_codes(changes.predicted[rows])
     slot = np.empty(len(at), np.int32)
-    guessed = np.zeros((len(touched), len(guess)), np.int64)
+    guessed = np.zeros((len(pairs.cells), len(guess)), np.int64)
     place_pairs(at, cell, of_label.astype(np.int32), of_guess.astype(np.int32), sign, len(label), slot, guessed)
-    places = pairs.cells[touched].tolist()
+    places = pairs.cells.tolist()
     states: dict[int, Scores] = {place: Scores() for place in places}
     used, slot = used_slots(slot, len(label))
     for number, one in zip(used, fold_classes(changes.score[rows], sign, at, slot, len(used)), strict=True):
