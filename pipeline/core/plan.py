@@ -28,7 +28,8 @@ class Costs:
         feature_segment_us: each feature for each segment.
         label_us: CPU µs a label.
         label_segment_us: each segment adds so much.
-        kafka_us: what Kafka's client takes an event, and the monitor: ``make bench`` less the above.
+        kafka_us: what else an event takes, Kafka's client first of all: ``make profile`` without decoding, joining,
+            folding and outputs.
         prediction_bytes: of a prediction in its topic, compressed, without features.
         feature_bytes: each feature adds so much.
         label_bytes: of a label.
@@ -70,9 +71,10 @@ class Costs:
         return self.prediction_bytes + features * self.feature_bytes + self.label_bytes
 
 
+# From a run of each command on a busy machine: rather too much than too little.
 COSTS: dict[Layout, Costs] = {
-    "single": Costs(0.95, 0.082, 0.30, 0.047, 0.93, 0.08, 1.0, 90.0, 9.0, 45.0),
-    "columns": Costs(0.45, 0.052, 0.20, 0.029, 0.52, 0.08, 0.4, 34.0, 4.0, 24.0),
+    "single": Costs(1.71, 0.085, 0.39, 0.022, 1.59, 0.20, 1.69, 37.0, 4.8, 28.0),
+    "columns": Costs(0.58, 0.051, 0.24, 0.027, 0.68, 0.18, 0.55, 33.0, 2.9, 25.0),
 }
 
 
@@ -177,7 +179,7 @@ def plan_lines(demand: Demand, memory_mb: int) -> Iterator[str]:
     yield f"                 {format_size(plan.changelog_bytes_per_s)}/s of joiner-changelog"
     yield f"  Kafka, disk    {format_size(state.changelog_bytes)} of joiner-changelog, and a day of events"
     yield f"                 {format_size(plan.topic_bytes_per_s * 86_400)}; times the replication factor"
-    yield "CPU as measured by `make bench` and `python -m bench.cost_model` (docs/performance.md); measure your own."
+    yield "CPU as measured by `make profile` and `python -m bench.cost_model` (docs/performance.md); measure your own."
 
 
 _LAYOUTS: dict[Layout, str] = {"single": "one event a record", "columns": "records of 1,000 in columns"}
